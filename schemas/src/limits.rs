@@ -1,0 +1,77 @@
+//! Every bound on size, count and depth that the formats know, in one place. All are checked before allocating.
+
+/// The longest state key, bytes.
+pub const KEY_BYTES_MAX: usize = 96;
+/// The longest value of a state record, bytes.
+pub const VALUE_BYTES_MAX: usize = 64 * 1024;
+/// The most nested a MessagePack document may be, levels.
+pub const DOCUMENT_DEPTH_MAX: usize = 16;
+/// The largest payload of one transition, bytes.
+pub const PAYLOAD_BYTES_MAX: usize = 128 * 1024;
+/// The largest signed body, bytes.
+pub const BODY_BYTES_MAX: usize = PAYLOAD_BYTES_MAX + 4 * 1024;
+/// The largest envelope (a body and its signatures), bytes.
+pub const ENVELOPE_BYTES_MAX: usize = BODY_BYTES_MAX + 12 * 1024;
+/// The most signatures on one envelope: the author's and 63 further parties'.
+pub const SIGNATURES_MAX: usize = 64;
+/// Independent nonce lanes of an account.
+pub const LANES: usize = 16;
+/// The most expectations one transition may state.
+pub const EXPECTS_MAX: usize = 8;
+/// The largest header, bytes.
+pub const HEADER_BYTES_MAX: usize = 4 * 1024;
+/// The most sub-trees a chain may have, the kernel's two included.
+pub const SUB_TREES_MAX: usize = 16;
+/// The largest block, bytes: below the 1 MiB that NATS accepts by default.
+pub const BLOCK_BYTES_MAX: usize = 900 * 1024;
+/// The most events in one block.
+pub const BLOCK_EVENTS_MAX: usize = 8192;
+/// The largest genesis document, bytes.
+pub const GENESIS_BYTES_MAX: usize = 512 * 1024;
+/// The largest proof that is read, bytes.
+pub const PROOF_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The most elements (leaves, nodes, hashes) of a proof.
+pub const PROOF_ELEMENTS_MAX: usize = 64 * 1024;
+
+// The society domain. Texts are measured in bytes of UTF-8.
+
+/// The longest reason of a status change, bytes.
+pub const STATUS_REASON_BYTES_MAX: usize = 256;
+/// The fewest members of an alliance.
+pub const ALLIANCE_MEMBERS_MIN: usize = 2;
+/// The most members of an alliance: as many as may sign one envelope.
+pub const ALLIANCE_MEMBERS_MAX: usize = SIGNATURES_MAX;
+/// The most alliances an agent may be in at a time.
+pub const AGENT_ALLIANCES_MAX: usize = 64;
+/// The longest text of an alliance's own purpose, bytes.
+pub const PURPOSE_BYTES_MAX: usize = 64;
+/// The most conditions of an alliance.
+pub const ALLIANCE_CONDITIONS_MAX: usize = 8;
+/// The longest condition of an alliance, bytes.
+pub const ALLIANCE_CONDITION_BYTES_MAX: usize = 256;
+/// The most agents that one social interaction is aimed at.
+pub const INTERACTION_TARGETS_MAX: usize = 32;
+/// The highest drama level.
+pub const DRAMA_MAX: u8 = 10;
+/// How many of its latest events a relationship names.
+pub const RELATIONSHIP_EVENTS_MAX: usize = 16;
+/// The largest content that travels with a meme, bytes.
+pub const MEME_INLINE_BYTES_MAX: usize = 64 * 1024;
+/// The longest metadata of a meme, bytes.
+pub const MEME_METADATA_BYTES_MAX: usize = 512;
+/// The most memes that a meme refers to.
+pub const MEME_REFERENCES_MAX: usize = 16;
+/// The most tags of a meme.
+pub const MEME_TAGS_MAX: usize = 16;
+/// The longest tag, bytes.
+pub const MEME_TAG_BYTES_MAX: usize = 32;
+/// The most agents that a meme is aimed at.
+pub const MEME_TARGETS_MAX: usize = 32;
+/// The most agents whose views one influence moves.
+pub const INFLUENCE_AFFECTED_MAX: usize = 32;
+/// The longest namespace of an entry, bytes.
+pub const ENTRY_NAMESPACE_BYTES_MAX: usize = 32;
+/// The longest key of an entry, bytes.
+pub const ENTRY_KEY_BYTES_MAX: usize = 64;
+/// The longest value of an entry, bytes.
+pub const ENTRY_VALUE_BYTES_MAX: usize = 4 * 1024;
