@@ -1,0 +1,298 @@
+//! Reading and changing state while a block is folded.
+//!
+//! Rules see the state through a [`View`]; what they write gathers in [`Changes`] over an unchanged [`Base`]. A base may
+//! be a whole version of the trees or only a proven part of one, so a view never says "absent" of what it was not shown:
+//! it notes a [`Fault`] instead, and whoever ran the rules throws the result away.
+//!
+//! # Invariants
+//! - [`Changes`] keeps the value before the first write to each key, so undoing them is derived, never written by hand.
+//! - Reading what was written in the same block gives what was written.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chaoschain_schemas::codec;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::key::Key;
+
+/// A record's bytes, shared.
+pub type Value = Arc<[u8]>;
+
+/// What a base knows of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// A record with this value stands there.
+    Present(Value),
+    /// No record stands there.
+    Absent,
+    /// Not shown: the base is a proven part and the key lies outside it.
+    Withheld,
+}
+
+/// A state that does not change while it is read.
+pub trait Base: Send + Sync {
+    /// The record at `key`.
+    fn get(&self, key: &Key) -> Lookup;
+
+    /// The first `limit` records between `from` and `to`, both included and in the same sub-tree, in order of key;
+    /// `None` when a part of them is withheld.
+    fn range(&self, from: &Key, to: &Key, limit: usize) -> Option<Vec<(Key, Value)>>;
+}
+
+/// Why what rules saw cannot be trusted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// The base does not show this key.
+    #[error("the record at {0} is not part of what was given")]
+    Withheld(Key),
+    /// The record's bytes are not what this build writes there.
+    #[error("the record at {0} cannot be read: {1}")]
+    Corrupt(Key, String),
+}
+
+/// A record that rules read and write whole.
+pub trait Record: Serialize + DeserializeOwned {}
+
+impl<T: Serialize + DeserializeOwned> Record for T {}
+
+/// State as rules see it.
+pub trait View {
+    /// The bytes of the record at `key`; `None` when there is none, or after noting a [`Fault`].
+    fn get(&self, key: &Key) -> Option<Value>;
+
+    /// The first `limit` records between `from` and `to`, both included, in order of key.
+    fn range(&self, from: &Key, to: &Key, limit: usize) -> Vec<(Key, Value)>;
+
+    /// Notes that what is read cannot be trusted; the first note stays.
+    fn note(&self, fault: Fault);
+}
+
+impl dyn View + '_ {
+    /// The record at `key`.
+    pub fn record<R: Record>(&self, key: &Key) -> Option<R> {
+        self.get(key).and_then(|value| self.parse(key, &value))
+    }
+
+    /// Reads the bytes of a record, noting a fault when they are none.
+    pub fn parse<R: Record>(&self, key: &Key, value: &[u8]) -> Option<R> {
+        codec::decode_trusted(value)
+            .map_err(|error| self.note(Fault::Corrupt(*key, error.to_string())))
+            .ok()
+    }
+}
+
+/// Reads a base as it is.
+pub struct BaseView<'a> {
+    base: &'a dyn Base,
+    fault: RefCell<Option<Fault>>,
+}
+
+impl<'a> BaseView<'a> {
+    /// A view of `base`.
+    pub const fn new(base: &'a dyn Base) -> Self {
+        Self { base, fault: RefCell::new(None) }
+    }
+
+    /// What went wrong while reading, if anything.
+    pub fn fault(&self) -> Option<Fault> {
+        self.fault.borrow().clone()
+    }
+}
+
+impl View for BaseView<'_> {
+    fn get(&self, key: &Key) -> Option<Value> {
+        match self.base.get(key) {
+            Lookup::Present(value) => Some(value),
+            Lookup::Absent => None,
+            Lookup::Withheld => {
+                self.note(Fault::Withheld(*key));
+                None
+            }
+        }
+    }
+
+    fn range(&self, from: &Key, to: &Key, limit: usize) -> Vec<(Key, Value)> {
+        self.base.range(from, to, limit).unwrap_or_else(|| {
+            self.note(Fault::Withheld(*from));
+            Vec::new()
+        })
+    }
+
+    fn note(&self, fault: Fault) {
+        self.fault.borrow_mut().get_or_insert(fault);
+    }
+}
+
+/// A key's value before and after.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The record.
+    pub key: Key,
+    /// Its value before the first write; `None` when there was none.
+    pub before: Option<Value>,
+    /// Its value now; `None` when it was removed.
+    pub after: Option<Value>,
+}
+
+struct Written {
+    before: Option<Value>,
+    after: Option<Value>,
+}
+
+/// What rules have written over a base.
+pub struct Changes<'a> {
+    base: BaseView<'a>,
+    written: BTreeMap<Key, Written>,
+}
+
+impl<'a> Changes<'a> {
+    /// No changes yet over `base`.
+    pub const fn new(base: &'a dyn Base) -> Self {
+        Self { base: BaseView::new(base), written: BTreeMap::new() }
+    }
+
+    /// This, as rules read it.
+    pub fn view(&self) -> &dyn View {
+        self
+    }
+
+    /// Writes a record.
+    pub fn put<R: Record>(&mut self, key: &Key, record: &R) {
+        self.set(key, Some(codec::encode(record).into()));
+    }
+
+    /// Removes a record; nothing happens when there is none.
+    pub fn remove(&mut self, key: &Key) {
+        self.set(key, None);
+    }
+
+    /// Writes or removes the bytes of a record.
+    pub fn set(&mut self, key: &Key, after: Option<Value>) {
+        match self.written.entry(*key) {
+            Entry::Occupied(mut entry) => entry.get_mut().after = after,
+            Entry::Vacant(entry) => {
+                let before = self.base.get(key);
+                entry.insert(Written { before, after });
+            }
+        }
+    }
+
+    /// How many keys were written.
+    pub fn len(&self) -> usize {
+        self.written.len()
+    }
+
+    /// Whether nothing was written.
+    pub fn is_empty(&self) -> bool {
+        self.written.is_empty()
+    }
+
+    /// What went wrong while reading, if anything; then nothing else here means anything.
+    pub fn fault(&self) -> Option<Fault> {
+        self.base.fault()
+    }
+
+    /// What changed, in order of key; writes that changed nothing are left out.
+    pub fn into_changes(self) -> Vec<Change> {
+        self.written
+            .into_iter()
+            .filter(|(_, written)| written.before != written.after)
+            .map(|(key, Written { before, after })| Change { key, before, after })
+            .collect()
+    }
+}
+
+impl View for Changes<'_> {
+    fn get(&self, key: &Key) -> Option<Value> {
+        match self.written.get(key) {
+            Some(written) => written.after.clone(),
+            None => self.base.get(key),
+        }
+    }
+
+    fn range(&self, from: &Key, to: &Key, limit: usize) -> Vec<(Key, Value)> {
+        let overlay = self.written.range((Bound::Included(from), Bound::Included(to)));
+        let overlay: Vec<_> = overlay.map(|(key, written)| (*key, &written.after)).collect();
+        // Each overlaid removal may hide one record of the base.
+        let hidden = overlay.iter().filter(|(_, after)| after.is_none()).count();
+        let mut merged: BTreeMap<Key, Value> =
+            self.base.range(from, to, limit.saturating_add(hidden)).into_iter().collect();
+        for (key, after) in overlay {
+            match after {
+                Some(value) => merged.insert(key, Arc::clone(value)),
+                None => merged.remove(&key),
+            };
+        }
+        merged.into_iter().take(limit).collect()
+    }
+
+    fn note(&self, fault: Fault) {
+        self.base.note(fault);
+    }
+}
+
+/// What was read of a base: enough to prove the same reads to somebody else.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reads {
+    /// Keys, present or absent, in the order of reading.
+    pub keys: Vec<Key>,
+    /// Ranges, each from the first key to the last that matters, both included.
+    pub ranges: Vec<(Key, Key)>,
+}
+
+/// A base that remembers what was read of it.
+pub struct Recording<'a> {
+    base: &'a dyn Base,
+    reads: Mutex<Reads>,
+}
+
+impl<'a> Recording<'a> {
+    /// Starts to remember reads of `base`.
+    pub fn new(base: &'a dyn Base) -> Self {
+        Self { base, reads: Mutex::default() }
+    }
+
+    /// What was read.
+    pub fn into_reads(self) -> Reads {
+        self.reads.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reads(&self) -> std::sync::MutexGuard<'_, Reads> {
+        self.reads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Base for Recording<'_> {
+    fn get(&self, key: &Key) -> Lookup {
+        self.reads().keys.push(*key);
+        self.base.get(key)
+    }
+
+    fn range(&self, from: &Key, to: &Key, limit: usize) -> Option<Vec<(Key, Value)>> {
+        let records = self.base.range(from, to, limit)?;
+        // A full page says nothing of what follows it.
+        let last = if records.len() == limit { records.last().map_or(*from, |(key, _)| *key) } else { *to };
+        self.reads().ranges.push((*from, last));
+        Some(records)
+    }
+}
+
+/// A state in an ordinary map: the reference in tests, and the empty state of genesis.
+impl Base for BTreeMap<Key, Value> {
+    fn get(&self, key: &Key) -> Lookup {
+        Self::get(self, key).map_or(Lookup::Absent, |value| Lookup::Present(Arc::clone(value)))
+    }
+
+    fn range(&self, from: &Key, to: &Key, limit: usize) -> Option<Vec<(Key, Value)>> {
+        if from > to {
+            return Some(Vec::new());
+        }
+        let records = Self::range(self, (Bound::Included(from), Bound::Included(to)));
+        Some(records.take(limit).map(|(key, value)| (*key, Arc::clone(value))).collect())
+    }
+}
