@@ -1,0 +1,493 @@
+//! The fold: blocks in, states out.
+//!
+//! [`Fold`] owns the one mutable state of a node. It takes blocks that others sealed ([`Fold::fold`]) and makes blocks of
+//! its own ([`Fold::propose`]), which stay speculative until the log has them ([`Fold::confirm`]).
+//!
+//! # Invariants
+//! - The head only ever moves to a block whose parent it is and whose roots this fold has computed itself.
+//! - Speculative blocks form one line on top of the head; they are confirmed from the front or dropped together.
+//! - What is skipped is skipped by every node: the decision reads nothing but the head and the message.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chaoschain_events::block::{self, BlockError, VerifiedBlock};
+use chaoschain_events::envelope::VerifiedEnvelope;
+use chaoschain_events::signature::SecretKey;
+use chaoschain_schemas::control::Account;
+use chaoschain_schemas::limits::{BLOCK_BYTES_MAX, BLOCK_EVENTS_MAX, HEADER_BYTES_MAX};
+use chaoschain_schemas::{
+    AccountId, ChainId, EventAddress, HEADER_VERSION, Hash, Header, PublicKey, Sequence, Timestamp,
+    TransitionId,
+};
+use chaoschain_state::control::{self, SignedTransition};
+use chaoschain_state::domain::{BlockContext, Machine};
+use chaoschain_state::{BaseView, Change, Changes, Fault, Forest, Rejection, View};
+
+use crate::head::Head;
+use crate::skip::{Skip, SkipClass};
+
+/// What surrounds a block's envelopes in a message, at most, bytes.
+const BLOCK_OVERHEAD_BYTES: usize = HEADER_BYTES_MAX + 256;
+/// What an envelope costs in a message besides its own bytes.
+const EVENT_OVERHEAD_BYTES: usize = 5;
+
+/// The state of a node and the rules that move it.
+pub struct Fold {
+    machine: Arc<dyn Machine>,
+    forest: Forest,
+    head: Arc<Head>,
+    speculative: VecDeque<Proposed>,
+}
+
+/// A block that has become part of this node's history.
+#[derive(Clone, Debug)]
+pub struct Folded {
+    /// The chain after it.
+    pub head: Arc<Head>,
+    /// What it changed, in order of key.
+    pub changes: Arc<Vec<Change>>,
+    /// The ids of its transitions, by index.
+    pub ids: Arc<Vec<TransitionId>>,
+}
+
+/// Why a message did not move the head.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FoldError {
+    /// The message is not the next valid block; every node skips it.
+    #[error("{0}")]
+    Skip(Skip),
+    /// All of the block holds but the roots: either its producer's fold or this one is wrong.
+    #[error(
+        "block {} of {} commits to state root {}, this node's fold gives {computed}: one of the two is wrong",
+        .header.height, .header.producer, .header.state_root
+    )]
+    Diverged {
+        /// The block's header.
+        header: Box<Header>,
+        /// The root this node computes.
+        computed: Hash,
+        /// The number of the first sub-tree whose root differs.
+        sub_tree: usize,
+    },
+    /// The block needs rules that this build does not have.
+    #[error(
+        "rules version {wanted} is in force from here on, this build knows up to {known}: use a newer one"
+    )]
+    RulesUnknown {
+        /// The version in force.
+        wanted: u16,
+        /// The newest one known here.
+        known: u16,
+    },
+    /// This node's own state cannot be used.
+    #[error("this node's state is damaged: {0}")]
+    State(String),
+}
+
+impl FoldError {
+    /// A stable word for programs.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Skip(skip) => skip.code,
+            Self::Diverged { .. } => "state_diverged",
+            Self::RulesUnknown { .. } => "rules_unknown",
+            Self::State(_) => "state_damaged",
+        }
+    }
+}
+
+impl From<Fault> for FoldError {
+    fn from(fault: Fault) -> Self {
+        Self::State(fault.to_string())
+    }
+}
+
+/// Who seals this node's blocks.
+#[derive(Clone, Debug)]
+pub struct Producer {
+    /// The account.
+    pub account: AccountId,
+    /// Its key.
+    pub key: Arc<SecretKey>,
+}
+
+/// A sealed block that the log does not have yet.
+#[derive(Clone, Debug)]
+pub struct Proposed {
+    /// The block.
+    pub block: Arc<VerifiedBlock>,
+    folded: Folded,
+}
+
+impl Proposed {
+    /// The message to append.
+    pub fn message(&self) -> Bytes {
+        self.block.message().clone()
+    }
+
+    /// The hash of its header.
+    pub fn header_hash(&self) -> Hash {
+        self.folded.head.hash
+    }
+
+    /// The ids of its transitions, by index.
+    pub fn ids(&self) -> &Arc<Vec<TransitionId>> {
+        &self.folded.ids
+    }
+}
+
+/// What became of a candidate for a block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It stands in the block at this index.
+    Accepted(u32),
+    /// The rules refuse it now.
+    Rejected(Rejection),
+    /// The block was full before it came up; offer it again.
+    NoRoom,
+}
+
+/// How large a proposed block may get.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockLimits {
+    /// The most events, at most [`BLOCK_EVENTS_MAX`].
+    pub events: usize,
+    /// The most bytes of the whole message, at most [`BLOCK_BYTES_MAX`].
+    pub bytes: usize,
+}
+
+impl Default for BlockLimits {
+    fn default() -> Self {
+        Self { events: BLOCK_EVENTS_MAX, bytes: BLOCK_BYTES_MAX }
+    }
+}
+
+impl Fold {
+    /// A fold that stands at `head`, whose state is `forest`'s newest version.
+    pub fn new(machine: Arc<dyn Machine>, forest: Forest, head: Arc<Head>) -> Self {
+        Self { machine, forest, head, speculative: VecDeque::new() }
+    }
+
+    /// The newest block that the log has.
+    pub fn head(&self) -> &Arc<Head> {
+        &self.head
+    }
+
+    /// The newest block of all, confirmed or speculative: what the next proposal stands on.
+    pub fn tip(&self) -> &Arc<Head> {
+        self.speculative.back().map_or(&self.head, |newest| &newest.folded.head)
+    }
+
+    /// The rules.
+    pub fn machine(&self) -> &Arc<dyn Machine> {
+        &self.machine
+    }
+
+    /// How many blocks are proposed and not yet confirmed.
+    pub fn speculative_len(&self) -> usize {
+        self.speculative.len()
+    }
+
+    fn chain(&self) -> ChainId {
+        self.head.header.chain
+    }
+
+    /// Takes in the message at `sequence`. A block of our own that is in front of the speculative ones is adopted as it
+    /// is; any other block that becomes history drops them.
+    ///
+    /// # Errors
+    /// [`FoldError`]; then the head has not moved, and speculative blocks are kept when the message was skipped.
+    pub fn fold(&mut self, sequence: Sequence, block: &VerifiedBlock) -> Result<Folded, FoldError> {
+        if let Some(folded) = self.confirm_if(&block.header_hash(), sequence) {
+            return Ok(folded);
+        }
+        let context = self.check_header(block)?;
+        self.drop_speculative();
+        self.run(sequence, block, &context)
+    }
+
+    /// Adopts the oldest speculative block, which the log has at `sequence`.
+    pub fn confirm(&mut self, sequence: Sequence) -> Option<Folded> {
+        let Proposed { folded, .. } = self.speculative.pop_front()?;
+        let head = Arc::new(Head { sequence, ..Head::clone(&folded.head) });
+        self.head = Arc::clone(&head);
+        Some(Folded { head, ..folded })
+    }
+
+    /// [`Fold::confirm`], if the oldest speculative block has this header hash.
+    pub fn confirm_if(&mut self, header_hash: &Hash, sequence: Sequence) -> Option<Folded> {
+        let ours = self.speculative.front().is_some_and(|own| own.header_hash() == *header_hash);
+        if ours { self.confirm(sequence) } else { None }
+    }
+
+    /// Forgets every speculative block.
+    pub fn drop_speculative(&mut self) {
+        if !self.speculative.is_empty() {
+            self.speculative.clear();
+            self.forest.revert_to(&self.head.state);
+        }
+    }
+
+    /// Why a message whose signatures do not hold is skipped.
+    pub fn skip_of(&self, error: &BlockError) -> Skip {
+        let sealed_by = error.sealed_by.as_deref();
+        let producers = sealed_by.is_some_and(|(header, key)| {
+            header.chain == self.chain() && self.is_producer(header.producer, key)
+        });
+        Skip {
+            class: if producers { SkipClass::Invalid } else { SkipClass::Foreign },
+            code: error.code(),
+            message: error.to_string(),
+            producer: sealed_by.map(|(header, _)| header.producer),
+        }
+    }
+
+    fn is_producer(&self, id: AccountId, key: &PublicKey) -> bool {
+        let view = BaseView::new(&*self.head.state);
+        let account: Option<Account> = (&view as &dyn View).record(&control::keys::account(&id));
+        account.is_some_and(|account| control::may_produce(&account) && account.key == *key)
+    }
+
+    /// The facts of a header that need the chain before it.
+    fn check_header(&self, block: &VerifiedBlock) -> Result<BlockContext, FoldError> {
+        let (header, parent) = (block.header(), &self.head.header);
+        let skip = |class, code, message: String| {
+            Err(FoldError::Skip(Skip { class, code, message, producer: Some(header.producer) }))
+        };
+        if header.chain != self.chain() {
+            return skip(
+                SkipClass::Foreign,
+                "chain_wrong",
+                format!("the block is for chain {}", header.chain),
+            );
+        }
+        if !self.is_producer(header.producer, block.producer_key()) {
+            let text = format!("{} is not a producer under this key", header.producer);
+            return skip(SkipClass::Foreign, "producer_unauthorised", text);
+        }
+        if header.height <= parent.height {
+            let text = format!("the block is number {}, the head is {}", header.height, parent.height);
+            return skip(SkipClass::Stale, "height_taken", text);
+        }
+        if header.height != parent.height.next() {
+            let text = format!("the block is number {}, the next is {}", header.height, parent.height.next());
+            return skip(SkipClass::Invalid, "height_skipped", text);
+        }
+        if header.parent != self.head.hash {
+            let text = format!("the block's parent is {}, the head is {}", header.parent, self.head.hash);
+            return skip(SkipClass::Stale, "parent_wrong", text);
+        }
+        let (chain, now) = (header.chain, header.timestamp);
+        let context = control::block_context(&*self.head.state, chain, header.height, header.parent, now)?;
+        let latest = parent.timestamp.saturating_add(context.parameters.time_step_max);
+        if now < parent.timestamp || now > latest {
+            let text = format!("block time {now} is not within {} and {latest}", parent.timestamp);
+            return skip(SkipClass::Invalid, "timestamp_wrong", text);
+        }
+        if context.rules > self.machine.rules() {
+            return Err(FoldError::RulesUnknown { wanted: context.rules, known: self.machine.rules() });
+        }
+        if header.rules != context.rules || header.epoch != context.epoch {
+            let text = format!("rules {} and epoch {} are not those in force", header.rules, header.epoch);
+            return skip(SkipClass::Invalid, "rules_wrong", text);
+        }
+        Ok(context)
+    }
+
+    fn run(
+        &mut self,
+        sequence: Sequence,
+        block: &VerifiedBlock,
+        context: &BlockContext,
+    ) -> Result<Folded, FoldError> {
+        let header = block.header();
+        let before = Arc::clone(&self.head.state);
+        let mut changes = Changes::new(&*before);
+        self.machine.begin_block(context, &mut changes);
+        for (index, event) in block.events().iter().enumerate() {
+            let address = EventAddress { height: header.height, index: index as u32 };
+            let outcome =
+                control::execute(&*self.machine, context, &mut changes, address, &signed(event), false);
+            if let Some(fault) = changes.fault() {
+                return Err(fault.into());
+            }
+            outcome.map_err(|rejection| {
+                FoldError::Skip(Skip {
+                    class: SkipClass::Invalid,
+                    code: "event_rejected",
+                    message: format!("event {index} ({}) is refused: {rejection}", event.id()),
+                    producer: Some(header.producer),
+                })
+            })?;
+        }
+        let changes = changes.into_changes();
+        let state = self
+            .forest
+            .apply(&changes, Some(header.parent))
+            .map_err(|error| FoldError::State(error.to_string()))?;
+        if state.root() != header.state_root || state.sub_roots() != header.sub_roots {
+            let differs = state.sub_roots().iter().zip(&header.sub_roots).position(|(a, b)| a != b);
+            let computed = state.root();
+            self.forest.revert_to(&before);
+            let sub_tree = differs.unwrap_or(header.sub_roots.len());
+            return Err(FoldError::Diverged { header: Box::new(header.clone()), computed, sub_tree });
+        }
+        let head = Arc::new(Head {
+            header: header.clone(),
+            hash: block.header_hash(),
+            signed: block.signed_header(),
+            sequence,
+            state,
+        });
+        self.head = Arc::clone(&head);
+        let ids = block.events().iter().map(VerifiedEnvelope::id).collect();
+        Ok(Folded { head, changes: Arc::new(changes), ids: Arc::new(ids) })
+    }
+
+    /// What the rules of the next block would know if it were sealed at `now`.
+    ///
+    /// Block time is `now`, held between the parent's time and the furthest step from it.
+    ///
+    /// # Errors
+    /// [`FoldError`] when this node's state or rules do not allow a next block.
+    pub fn next_context(&self, now: Timestamp) -> Result<BlockContext, FoldError> {
+        next_context(self.tip(), &*self.machine, now)
+    }
+
+    /// Seals a block of the acceptable among `candidates` on top of [`Fold::tip`].
+    ///
+    /// Verdicts come in the order of the candidates. No block is made of no events unless `empty` asks for one.
+    ///
+    /// # Errors
+    /// [`FoldError`] when this node cannot make a block at all.
+    pub fn propose(
+        &mut self,
+        producer: &Producer,
+        now: Timestamp,
+        limits: BlockLimits,
+        candidates: &[VerifiedEnvelope],
+        empty: bool,
+    ) -> Result<(Option<Proposed>, Vec<Verdict>), FoldError> {
+        let context = self.next_context(now)?;
+        let tip = Arc::clone(self.tip());
+        let mut changes = Changes::new(&*tip.state);
+        self.machine.begin_block(&context, &mut changes);
+        let mut room = limits.bytes.min(BLOCK_BYTES_MAX) - BLOCK_OVERHEAD_BYTES;
+        let events_max = limits.events.min(BLOCK_EVENTS_MAX);
+        let mut accepted: Vec<VerifiedEnvelope> = Vec::with_capacity(candidates.len());
+        let mut verdicts = Vec::with_capacity(candidates.len());
+        for candidate in candidates {
+            let cost = candidate.bytes().len() + EVENT_OVERHEAD_BYTES;
+            if accepted.len() == events_max || cost > room {
+                verdicts.push(Verdict::NoRoom);
+                continue;
+            }
+            let index = accepted.len() as u32;
+            let address = EventAddress { height: context.height, index };
+            let outcome =
+                control::execute(&*self.machine, &context, &mut changes, address, &signed(candidate), false);
+            if let Some(fault) = changes.fault() {
+                return Err(fault.into());
+            }
+            verdicts.push(match outcome {
+                Ok(()) => {
+                    room -= cost;
+                    accepted.push(candidate.clone());
+                    Verdict::Accepted(index)
+                }
+                Err(rejection) => Verdict::Rejected(rejection),
+            });
+        }
+        if accepted.is_empty() && !empty {
+            return Ok((None, verdicts));
+        }
+        let proposed = self.seal(producer, &context, &tip, accepted, changes.into_changes())?;
+        Ok((Some(proposed), verdicts))
+    }
+
+    fn seal(
+        &mut self,
+        producer: &Producer,
+        context: &BlockContext,
+        tip: &Head,
+        events: Vec<VerifiedEnvelope>,
+        changes: Vec<Change>,
+    ) -> Result<Proposed, FoldError> {
+        let damaged = |error: &dyn std::error::Error| FoldError::State(error.to_string());
+        let state = self.forest.apply(&changes, Some(tip.hash)).map_err(|error| damaged(&error))?;
+        let header = Header {
+            version: HEADER_VERSION,
+            chain: context.chain,
+            epoch: context.epoch,
+            rules: context.rules,
+            height: context.height,
+            parent: tip.hash,
+            timestamp: context.now,
+            producer: producer.account,
+            event_count: events.len() as u32,
+            events_root: block::events_root(&events),
+            state_root: state.root(),
+            sub_roots: state.sub_roots().to_vec(),
+        };
+        let ids: Vec<_> = events.iter().map(VerifiedEnvelope::id).collect();
+        let sealed = match block::seal(header, events, &producer.key) {
+            Ok(sealed) => Arc::new(sealed),
+            Err(error) => {
+                self.forest.revert_to(&tip.state);
+                return Err(damaged(&error));
+            }
+        };
+        let head = Arc::new(Head {
+            header: sealed.header().clone(),
+            hash: sealed.header_hash(),
+            signed: sealed.signed_header(),
+            sequence: Sequence(0),
+            state,
+        });
+        let folded = Folded { head, changes: Arc::new(changes), ids: Arc::new(ids) };
+        let proposed = Proposed { block: sealed, folded };
+        self.speculative.push_back(proposed.clone());
+        Ok(proposed)
+    }
+}
+
+/// What the rules of the block after `head` would know if it were sealed at `now`; see [`Fold::next_context`].
+///
+/// # Errors
+/// [`FoldError`] when the state or the rules do not allow a next block.
+pub fn next_context(head: &Head, machine: &dyn Machine, now: Timestamp) -> Result<BlockContext, FoldError> {
+    let parent = &head.header;
+    let height = parent.height.next();
+    let mut context = control::block_context(&*head.state, parent.chain, height, head.hash, now)?;
+    if context.rules > machine.rules() {
+        return Err(FoldError::RulesUnknown { wanted: context.rules, known: machine.rules() });
+    }
+    let latest = parent.timestamp.saturating_add(context.parameters.time_step_max);
+    context.now = now.clamp(parent.timestamp, latest);
+    Ok(context)
+}
+
+/// Says whether `event` would be accepted in a block sealed on `head` at `now`, without making one.
+///
+/// # Errors
+/// The [`Rejection`], or what keeps this node from judging.
+pub fn judge(
+    head: &Head,
+    machine: &dyn Machine,
+    now: Timestamp,
+    event: &VerifiedEnvelope,
+) -> Result<Result<(), Rejection>, FoldError> {
+    let context = next_context(head, machine, now)?;
+    let mut changes = Changes::new(&*head.state);
+    machine.begin_block(&context, &mut changes);
+    let address = EventAddress { height: context.height, index: 0 };
+    let outcome = control::execute(machine, &context, &mut changes, address, &signed(event), true);
+    changes.fault().map_or(Ok(outcome), |fault| Err(fault.into()))
+}
+
+fn signed(event: &VerifiedEnvelope) -> SignedTransition<'_> {
+    SignedTransition { id: event.id(), body: event.body(), parties: event.parties() }
+}

@@ -1,0 +1,320 @@
+//! The background writer: what was folded becomes durable a little later, many blocks at a time.
+//!
+//! The fold hands every block to a bounded queue. The writer coalesces rows that several blocks changed and commits rows,
+//! ids, tiles and head together. When the disk is full it keeps what it has, tries again every [`RETRY`], and the queue
+//! holds up the fold once [`DIRTY_ROWS_MAX`] rows wait.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use chaoschain_schemas::{EventAddress, Height, Sequence, TransitionId};
+use chaoschain_state::domain::ReadModel;
+use chaoschain_state::{BLOCKS, Change, Key};
+
+use crate::fold::Folded;
+use crate::head::Head;
+use crate::skip::Skipped;
+use crate::store::{Batch, BlockRecord, Store};
+
+/// The most changed rows that may wait to be written before the fold is held up.
+pub const DIRTY_ROWS_MAX: usize = 400_000;
+/// A commit begins when this many rows wait, however little time has passed.
+const COMMIT_ROWS: usize = 50_000;
+/// A commit begins this long after the last one when anything waits.
+const COMMIT_INTERVAL: Duration = Duration::from_millis(200);
+/// How many records a read model is told at a time when it starts.
+const PRIME_PAGE: usize = 4096;
+/// How long the writer waits after a failed commit.
+pub const RETRY: Duration = Duration::from_secs(1);
+
+enum Note {
+    Folded(Folded),
+    Skipped(Skipped),
+}
+
+#[derive(Default)]
+struct Queue {
+    notes: VecDeque<Note>,
+    /// Rows in the queue and in the writer's batch.
+    rows: usize,
+    /// Commits that were asked for, and how far they have come.
+    flush_wanted: u64,
+    flush_done: u64,
+    closing: bool,
+    /// Why the last commit failed, if it did.
+    error: Option<(String, String)>,
+}
+
+/// What the writer shares with the projection.
+#[derive(Default)]
+pub(crate) struct Shared {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+    /// Transitions of blocks that are folded and not yet stored.
+    recent: RwLock<HashMap<TransitionId, EventAddress>>,
+    pub(crate) models: Mutex<Vec<Box<dyn ReadModel>>>,
+    stored_height: AtomicU64,
+    commits: AtomicU64,
+    rows_written: AtomicU64,
+}
+
+/// Figures of the writer.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct WriterStatus {
+    pub(crate) stored_height: u64,
+    pub(crate) dirty_rows: usize,
+    pub(crate) commits: u64,
+    pub(crate) rows_written: u64,
+    pub(crate) error: Option<(String, String)>,
+}
+
+/// The writer's thread and its queue.
+pub(crate) struct Writer {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Writer {
+    /// Starts to write to `store`, which stands at `head`.
+    pub(crate) fn start(
+        store: Arc<Store>,
+        head: Arc<Head>,
+        cursor: Sequence,
+        models: Vec<Box<dyn ReadModel>>,
+    ) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        *lock(&shared.models) = models;
+        shared.stored_height.store(head.height().0, Ordering::Relaxed);
+        let work = Work { store, shared: Arc::clone(&shared), head, cursor, batch: Batch::default() };
+        let thread =
+            std::thread::Builder::new().name("projection-writer".into()).spawn(move || work.run())?;
+        Ok(Self { shared, thread: Mutex::new(Some(thread)) })
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Hands over a folded block; waits while too much is waiting.
+    pub(crate) fn folded(&self, folded: Folded) {
+        let height = folded.head.height();
+        {
+            let mut recent = self.shared.recent.write().unwrap_or_else(PoisonError::into_inner);
+            let at = |index: usize| EventAddress { height, index: index as u32 };
+            recent.extend(folded.ids.iter().enumerate().map(|(index, id)| (*id, at(index))));
+        }
+        self.push(folded.changes.len(), Note::Folded(folded));
+    }
+
+    /// Hands over a skipped message.
+    pub(crate) fn skipped(&self, skipped: Skipped) {
+        self.push(1, Note::Skipped(skipped));
+    }
+
+    fn push(&self, rows: usize, note: Note) {
+        let mut queue = lock(&self.shared.queue);
+        while queue.rows > DIRTY_ROWS_MAX && !queue.closing {
+            queue = self.shared.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        queue.rows += rows;
+        queue.notes.push_back(note);
+        drop(queue);
+        self.shared.changed.notify_all();
+    }
+
+    /// Where a transition of a block that is not stored yet stands.
+    pub(crate) fn locate(&self, id: &TransitionId) -> Option<EventAddress> {
+        self.shared.recent.read().unwrap_or_else(PoisonError::into_inner).get(id).copied()
+    }
+
+    /// Commits everything handed over so far; the error of the attempt, if it failed.
+    pub(crate) fn flush(&self) -> Result<(), (String, String)> {
+        let mut queue = lock(&self.shared.queue);
+        queue.flush_wanted += 1;
+        let wanted = queue.flush_wanted;
+        self.shared.changed.notify_all();
+        while queue.flush_done < wanted && !(queue.closing && lock(&self.thread).is_none()) {
+            queue = self.shared.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        queue.error.clone().map_or(Ok(()), Err)
+    }
+
+    /// Commits what it can and ends the thread.
+    pub(crate) fn close(&self) {
+        lock(&self.shared.queue).closing = true;
+        self.shared.changed.notify_all();
+        let thread = lock(&self.thread).take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the projection's writer has panicked; what it had not stored is folded again");
+        }
+    }
+
+    pub(crate) fn status(&self) -> WriterStatus {
+        let shared = &self.shared;
+        let queue = lock(&shared.queue);
+        WriterStatus {
+            stored_height: shared.stored_height.load(Ordering::Relaxed),
+            dirty_rows: queue.rows,
+            commits: shared.commits.load(Ordering::Relaxed),
+            rows_written: shared.rows_written.load(Ordering::Relaxed),
+            error: queue.error.clone(),
+        }
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The writer's side.
+struct Work {
+    store: Arc<Store>,
+    shared: Arc<Shared>,
+    head: Arc<Head>,
+    cursor: Sequence,
+    batch: Batch,
+}
+
+impl Work {
+    fn run(mut self) {
+        let mut last_commit = Instant::now();
+        loop {
+            let (notes, flush_wanted, closing) = self.wait(last_commit);
+            for note in notes {
+                self.absorb(note);
+            }
+            let wanted = flush_wanted.is_some() || closing;
+            if wanted || self.batch.rows.len() >= COMMIT_ROWS || last_commit.elapsed() >= COMMIT_INTERVAL {
+                let done = self.commit();
+                last_commit = Instant::now();
+                if let Some(wanted) = flush_wanted {
+                    lock(&self.shared.queue).flush_done = wanted;
+                    self.shared.changed.notify_all();
+                }
+                if !done && !closing {
+                    self.pause();
+                }
+            }
+            if closing && lock(&self.shared.queue).notes.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Waits until there is something to do; takes what is in the queue.
+    fn wait(&self, last_commit: Instant) -> (Vec<Note>, Option<u64>, bool) {
+        let mut queue = lock(&self.shared.queue);
+        loop {
+            let flush = (queue.flush_wanted > queue.flush_done).then_some(queue.flush_wanted);
+            let due = COMMIT_INTERVAL.saturating_sub(last_commit.elapsed());
+            let idle = self.batch.is_empty();
+            if !queue.notes.is_empty() || flush.is_some() || queue.closing || (!idle && due.is_zero()) {
+                return (queue.notes.drain(..).collect(), flush, queue.closing);
+            }
+            let changed = &self.shared.changed;
+            queue = if idle {
+                changed.wait(queue).unwrap_or_else(PoisonError::into_inner)
+            } else {
+                changed.wait_timeout(queue, due).unwrap_or_else(PoisonError::into_inner).0
+            };
+        }
+    }
+
+    /// Waits out a failed commit, unless the end is asked for.
+    fn pause(&self) {
+        let queue = lock(&self.shared.queue);
+        let wake = |queue: &mut Queue| !queue.closing && queue.flush_wanted == queue.flush_done;
+        drop(self.shared.changed.wait_timeout_while(queue, RETRY, wake));
+    }
+
+    fn absorb(&mut self, note: Note) {
+        match note {
+            Note::Skipped(skipped) => {
+                self.cursor = self.cursor.max(skipped.sequence);
+                self.batch.skipped.push(skipped);
+            }
+            Note::Folded(Folded { head, changes, ids }) => {
+                apply_all(&mut lock(&self.shared.models), head.height(), &changes);
+                let before = self.batch.rows.len();
+                self.batch.rows.extend(changes.iter().map(|change| (change.key, change.after.clone())));
+                let coalesced = changes.len() - (self.batch.rows.len() - before);
+                lock(&self.shared.queue).rows -= coalesced;
+                let at = |index: usize| EventAddress { height: head.height(), index: index as u32 };
+                self.batch.ids.extend(ids.iter().enumerate().map(|(index, id)| (*id, at(index))));
+                let record = BlockRecord {
+                    sequence: head.sequence,
+                    header_hash: head.hash,
+                    signed: head.signed.clone(),
+                };
+                self.batch.blocks.push((head.height(), record));
+                self.cursor = self.cursor.max(head.sequence);
+                self.head = head;
+            }
+        }
+    }
+
+    /// Whether everything is stored now.
+    fn commit(&mut self) -> bool {
+        if self.batch.is_empty() {
+            return true;
+        }
+        let mut outcome = self.store.commit(&self.batch, &self.head, self.cursor);
+        if let Err(error) = &outcome {
+            tracing::warn!(code = error.code(), %error, "commit failed, trying again");
+            // After a failed write redb refuses everything until the file is opened again.
+            if let Err(error) = self.store.reopen() {
+                outcome = Err(error);
+            }
+        }
+        let mut queue = lock(&self.shared.queue);
+        if let Err(error) = outcome {
+            queue.error = Some((error.code().into(), error.to_string()));
+            return false;
+        }
+        let Batch { rows, blocks: _, ids, skipped } = std::mem::take(&mut self.batch);
+        queue.error = None;
+        queue.rows -= rows.len() + skipped.len();
+        drop(queue);
+        self.shared.changed.notify_all();
+        self.shared.stored_height.store(self.head.height().0, Ordering::Relaxed);
+        self.shared.commits.fetch_add(1, Ordering::Relaxed);
+        self.shared.rows_written.fetch_add(rows.len() as u64, Ordering::Relaxed);
+        let mut recent = self.shared.recent.write().unwrap_or_else(PoisonError::into_inner);
+        for (id, _) in ids {
+            recent.remove(&id);
+        }
+        true
+    }
+}
+
+impl Batch {
+    fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.blocks.is_empty() && self.skipped.is_empty()
+    }
+}
+
+/// Gives read models the whole state as one set of changes.
+pub(crate) fn prime_models(models: &mut [Box<dyn ReadModel>], head: &Head) {
+    for number in 0..head.state.sub_roots().len() as u8 {
+        let Some(tree) = head.state.tree(number).filter(|_| number != BLOCKS) else { continue };
+        let mut page = Vec::new();
+        for (key, value) in tree {
+            let Some(key) = Key::from_bytes(number, &key) else { continue };
+            page.push(Change { key, before: None, after: Some(value) });
+            if page.len() == PRIME_PAGE {
+                apply_all(models, head.height(), &page);
+                page.clear();
+            }
+        }
+        apply_all(models, head.height(), &page);
+    }
+}
+
+fn apply_all(models: &mut [Box<dyn ReadModel>], height: Height, changes: &[Change]) {
+    for model in models {
+        model.apply(height, changes);
+    }
+}
