@@ -23,7 +23,10 @@ pub use fold::{BlockLimits, Fold, FoldError, Folded, Producer, Proposed, Verdict
 pub use genesis::{Beginning, GenesisError, open_genesis, seal_genesis};
 pub use head::Head;
 pub use projection::{Condition, Confirmed, Projection, ProjectionOptions, ProjectionStatus, ReadBlockError};
+pub use projection::{RETAINED_FOR, RETAINED_HEADS_MAX, RETAINED_RECORDS_MAX};
 pub use recover::OpenError;
 pub use skip::{Skip, SkipClass, Skipped};
-pub use store::{BlockRecord, FILE_NAME, Store, StoreError, StoredHead, create_private_dir};
+pub use store::{
+    BlockRecord, FILE_NAME, SKIPPED_KEPT_MAX, Store, StoreError, StoredHead, create_private_dir,
+};
 pub use writer::DIRTY_ROWS_MAX;

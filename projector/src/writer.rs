@@ -28,7 +28,7 @@ const COMMIT_INTERVAL: Duration = Duration::from_millis(200);
 /// How many records a read model is told at a time when it starts.
 const PRIME_PAGE: usize = 4096;
 /// How long the writer waits after a failed commit.
-pub const RETRY: Duration = Duration::from_secs(1);
+const RETRY: Duration = Duration::from_secs(1);
 
 enum Note {
     Folded(Folded),
