@@ -111,7 +111,7 @@ async fn follow(projection: &Projection, batches: &SyncSender<Vec<Brought>>) -> 
 
 /// Whether a failed read may succeed when it is tried again.
 fn passes(error: &LogError) -> bool {
-    matches!(error, LogError::Io { .. })
+    matches!(error, LogError::Io { .. } | LogError::Unavailable { .. })
 }
 
 /// Verifies the messages that are not folded yet; our own blocks are known.

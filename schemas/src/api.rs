@@ -24,6 +24,22 @@ pub struct Submission {
     pub envelope: Blob,
 }
 
+/// Several submissions as JSON. As MessagePack a batch is the array of envelopes alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchSubmission {
+    /// The envelopes' bytes, each base64.
+    pub envelopes: Vec<Blob>,
+}
+
+/// What one envelope of a batch came to: exactly one of the two is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchOutcome {
+    /// Where it stands, when it was accepted.
+    pub receipt: Option<Receipt>,
+    /// Why it was not.
+    pub error: Option<ErrorBody>,
+}
+
 /// Why a request was not answered; the same shape for every refusal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorBody {

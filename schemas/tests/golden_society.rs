@@ -3,6 +3,8 @@
 //! A change here is a change of format. When one is meant, write the file anew with `CHAOSCHAIN_WRITE_GOLDEN=1` and read
 //! the difference.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::path::PathBuf;
 
@@ -178,13 +180,14 @@ fn records(vectors: &mut Vectors) {
 }
 
 fn enumerations(vectors: &mut Vectors) {
-    Personality::ALL.iter().for_each(|value| vectors.add("enum Personality", value));
-    AgentStatus::ALL.iter().for_each(|value| vectors.add("enum AgentStatus", value));
-    PurposeKind::ALL.iter().for_each(|value| vectors.add("enum PurposeKind", value));
-    AllianceState::ALL.iter().for_each(|value| vectors.add("enum AllianceState", value));
-    Benefit::ALL.iter().for_each(|value| vectors.add("enum Benefit", value));
-    InteractionKind::ALL.iter().for_each(|value| vectors.add("enum InteractionKind", value));
-    MemeType::ALL.iter().for_each(|value| vectors.add("enum MemeType", value));
+    macro_rules! all {
+        ($($name:ident),+) => {$(
+            for value in $name::ALL {
+                vectors.add(concat!("enum ", stringify!($name)), value);
+            }
+        )+};
+    }
+    all!(Personality, AgentStatus, PurposeKind, AllianceState, Benefit, InteractionKind, MemeType);
 }
 
 #[test]

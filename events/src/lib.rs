@@ -1,0 +1,14 @@
+//! Signing, verification, blocks and the log of chaoschain.
+//!
+//! Bytes that came from elsewhere become types here: [`envelope::VerifiedEnvelope`] and [`block::VerifiedBlock`] can
+//! only be had by checking, and say in their docs what that did not check. [`log`] is where sealed blocks live.
+//!
+//! # Invariants
+//! - What is verified is the received bytes under a tag; nothing is encoded again to be verified.
+//! - One rule for signatures, alone or in batches ([`signature`]).
+//! - Nothing here knows a domain, a state or whose key is whose.
+
+pub mod block;
+pub mod envelope;
+pub mod log;
+pub mod signature;
