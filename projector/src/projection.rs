@@ -93,7 +93,8 @@ pub enum ReadBlockError {
 pub enum Confirmed {
     /// It is the head now.
     Adopted(Arc<Head>),
-    /// The follower was quicker: it is history already.
+    /// The follower was quicker and has looked at this sequence already; [`Projection::block_record`] tells whether the
+    /// block became history.
     AlreadyFolded,
     /// It was given up as speculative before the log's answer came; the follower will judge it.
     Dropped,
@@ -417,13 +418,12 @@ impl Projection {
     /// [`StoreError`].
     pub fn block_record(&self, height: Height) -> Result<Option<BlockRecord>, StoreError> {
         if let Some(head) = self.head_at(height) {
-            return Ok(Some(BlockRecord {
-                sequence: head.sequence,
-                header_hash: head.hash,
-                signed: head.signed.clone(),
-            }));
+            return Ok(Some(BlockRecord::of(&head)));
         }
-        self.0.store.block(height)
+        match self.0.writer.block(height) {
+            Some(record) => Ok(Some(record)),
+            None => self.0.store.block(height),
+        }
     }
 
     /// The block at `height` as it stands in the log; `None` above the head.
@@ -516,7 +516,9 @@ impl Projection {
 
     /// Gives up our blocks that the log has not confirmed. Blocks while the fold is busy.
     pub fn drop_speculative(&self) {
-        lock(&self.0.fold).drop_speculative();
+        let mut fold = lock(&self.0.fold);
+        fold.drop_speculative();
+        lock(&self.0.own).clear();
     }
 
     /// The height and log sequence of the tip that the next proposal stands on; the sequence counts our blocks in
@@ -533,7 +535,7 @@ impl Projection {
     /// Makes a folded block visible, then hands it to the writer. Called with the fold locked, so in order.
     fn publish(&self, folded: Folded) {
         let head = Arc::clone(&folded.head);
-        lock(&self.0.own).remove(&head.hash);
+        lock(&self.0.own).retain(|_, own| own.header().height > head.height());
         self.0.events_folded.fetch_add(folded.ids.len() as u64, Ordering::Relaxed);
         lock(&self.0.retained).push(Arc::clone(&head), folded.changes.len());
         let sequence = head.sequence;

@@ -137,6 +137,12 @@ pub struct BlockRecord {
     pub signed: SignedHeader,
 }
 
+impl BlockRecord {
+    pub(crate) fn of(head: &Head) -> Self {
+        Self { sequence: head.sequence, header_hash: head.hash, signed: head.signed.clone() }
+    }
+}
+
 /// Everything that one commit writes.
 #[derive(Default)]
 pub(crate) struct Batch {

@@ -4,9 +4,9 @@
 //! ids, tiles and head together. When the disk is full it keeps what it has, tries again every [`RETRY`], and the queue
 //! holds up the fold once [`DIRTY_ROWS_MAX`] rows wait.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -48,13 +48,19 @@ struct Queue {
     error: Option<(String, String)>,
 }
 
+/// Blocks that are folded and not yet stored, and where their transitions stand.
+#[derive(Default)]
+struct Recent {
+    ids: HashMap<TransitionId, EventAddress>,
+    blocks: BTreeMap<Height, BlockRecord>,
+}
+
 /// What the writer shares with the projection.
 #[derive(Default)]
 pub(crate) struct Shared {
     queue: Mutex<Queue>,
     changed: Condvar,
-    /// Transitions of blocks that are folded and not yet stored.
-    recent: RwLock<HashMap<TransitionId, EventAddress>>,
+    recent: RwLock<Recent>,
     pub(crate) models: Mutex<Vec<Box<dyn ReadModel>>>,
     stored_height: AtomicU64,
     commits: AtomicU64,
@@ -103,8 +109,8 @@ impl Writer {
         let height = folded.head.height();
         {
             let mut recent = self.shared.recent.write().unwrap_or_else(PoisonError::into_inner);
-            let at = |index: usize| EventAddress { height, index: index as u32 };
-            recent.extend(folded.ids.iter().enumerate().map(|(index, id)| (*id, at(index))));
+            recent.ids.extend(addresses(&folded));
+            recent.blocks.insert(height, BlockRecord::of(&folded.head));
         }
         self.push(folded.changes.len(), Note::Folded(folded));
     }
@@ -127,7 +133,16 @@ impl Writer {
 
     /// Where a transition of a block that is not stored yet stands.
     pub(crate) fn locate(&self, id: &TransitionId) -> Option<EventAddress> {
-        self.shared.recent.read().unwrap_or_else(PoisonError::into_inner).get(id).copied()
+        self.recent().ids.get(id).copied()
+    }
+
+    /// What is to be stored of a block that is not stored yet.
+    pub(crate) fn block(&self, height: Height) -> Option<BlockRecord> {
+        self.recent().blocks.get(&height).cloned()
+    }
+
+    fn recent(&self) -> RwLockReadGuard<'_, Recent> {
+        self.shared.recent.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Commits everything handed over so far; the error of the attempt, if it failed.
@@ -236,20 +251,15 @@ impl Work {
                 self.cursor = self.cursor.max(skipped.sequence);
                 self.batch.skipped.push(skipped);
             }
-            Note::Folded(Folded { head, changes, ids }) => {
+            Note::Folded(folded) => {
+                self.batch.ids.extend(addresses(&folded));
+                let Folded { head, changes, .. } = folded;
                 apply_all(&mut lock(&self.shared.models), head.height(), &changes);
                 let before = self.batch.rows.len();
                 self.batch.rows.extend(changes.iter().map(|change| (change.key, change.after.clone())));
                 let coalesced = changes.len() - (self.batch.rows.len() - before);
                 lock(&self.shared.queue).rows -= coalesced;
-                let at = |index: usize| EventAddress { height: head.height(), index: index as u32 };
-                self.batch.ids.extend(ids.iter().enumerate().map(|(index, id)| (*id, at(index))));
-                let record = BlockRecord {
-                    sequence: head.sequence,
-                    header_hash: head.hash,
-                    signed: head.signed.clone(),
-                };
-                self.batch.blocks.push((head.height(), record));
+                self.batch.blocks.push((head.height(), BlockRecord::of(&head)));
                 self.cursor = self.cursor.max(head.sequence);
                 self.head = head;
             }
@@ -274,7 +284,7 @@ impl Work {
             queue.error = Some((error.code().into(), error.to_string()));
             return false;
         }
-        let Batch { rows, blocks: _, ids, skipped } = std::mem::take(&mut self.batch);
+        let Batch { rows, blocks, ids, skipped } = std::mem::take(&mut self.batch);
         queue.error = None;
         queue.rows -= rows.len() + skipped.len();
         drop(queue);
@@ -284,10 +294,19 @@ impl Work {
         self.shared.rows_written.fetch_add(rows.len() as u64, Ordering::Relaxed);
         let mut recent = self.shared.recent.write().unwrap_or_else(PoisonError::into_inner);
         for (id, _) in ids {
-            recent.remove(&id);
+            recent.ids.remove(&id);
+        }
+        for (height, _) in blocks {
+            recent.blocks.remove(&height);
         }
         true
     }
+}
+
+/// Where each transition of a block stands.
+fn addresses(folded: &Folded) -> impl Iterator<Item = (TransitionId, EventAddress)> {
+    let height = folded.head.height();
+    folded.ids.iter().zip(0..).map(move |(id, index)| (*id, EventAddress { height, index }))
 }
 
 impl Batch {

@@ -194,9 +194,8 @@ impl FromStr for Fixed {
         let parse = |part: &str| if part.is_empty() { Ok(0) } else { part.parse::<i64>() };
         let whole = parse(whole).map_err(|_| bad())?;
         let places = parse(&format!("{places:0<6}")).map_err(|_| bad())?;
-        let magnitude =
-            whole.checked_mul(Self::SCALE).and_then(|whole| whole.checked_add(places)).ok_or_else(bad)?;
-        Ok(Self(if negative { -magnitude } else { magnitude }))
+        let magnitude = i128::from(whole) * i128::from(Self::SCALE) + i128::from(places);
+        i64::try_from(if negative { -magnitude } else { magnitude }).map(Self).map_err(|_| bad())
     }
 }
 
@@ -244,6 +243,9 @@ mod tests {
             let value: Fixed = text.parse().unwrap();
             assert_eq!(value.millionths(), millionths);
             assert_eq!(value.to_string(), text);
+        }
+        for end in [i64::MIN, i64::MAX].map(Fixed::from_millionths) {
+            assert_eq!(end.to_string().parse(), Ok(end));
         }
         for bad in ["", "-", ".", "1.0000001", "1e3", "0x1", "--1", "9999999999999999999"] {
             assert!(bad.parse::<Fixed>().is_err(), "{bad}");

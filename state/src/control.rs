@@ -5,7 +5,8 @@
 //! then the kind's own rules. Nothing is written unless all hold.
 
 use chaoschain_schemas::control::{
-    Account, AccountRegistration, ChainState, Genesis, KeyRotation, Parameters, Role, Validator, Validators, kind,
+    Account, AccountRegistration, ChainState, Genesis, KeyRotation, Parameters, Role, Validator, Validators,
+    kind,
 };
 use chaoschain_schemas::{
     AccountId, Blob, Body, ChainId, CodecError, EventAddress, Hash, Height, PartySignature, Timestamp,
@@ -72,7 +73,11 @@ pub const KINDS: &[KindSpec] = &[
 
 /// The kernel's own named reads.
 pub const READS: &[ReadSpec] = &[
-    ReadSpec { name: "account", arguments: &["id"], help: "Key, role, nonces and last activity of an account" },
+    ReadSpec {
+        name: "account",
+        arguments: &["id"],
+        help: "Key, role, nonces and last activity of an account",
+    },
     ReadSpec { name: "parameters", arguments: &[], help: "The parameters of the kernel and of the domain" },
     ReadSpec { name: "validators", arguments: &[], help: "The validators and their weights" },
 ];
@@ -117,7 +122,8 @@ pub fn block_context(
     if let Some(fault) = view.fault() {
         return Err(fault);
     }
-    let missing = |key: Key| Fault::Corrupt(key, "there is no such record; was the state made by genesis?".into());
+    let missing =
+        |key: Key| Fault::Corrupt(key, "there is no such record; was the state made by genesis?".into());
     let state = state.ok_or_else(|| missing(keys::chain()))?;
     Ok(BlockContext {
         chain,
@@ -340,7 +346,9 @@ fn decode_payload<T: serde::Serialize + for<'a> serde::Deserialize<'a>>(body: &B
 
 /// A payload as JSON, the kernel's or the domain's.
 pub fn transition_to_json(machine: &dyn Machine, kind: u16, payload: &[u8]) -> Result<Json, CodecError> {
-    fn show<T: serde::Serialize + for<'a> serde::Deserialize<'a>>(payload: &[u8]) -> Result<Json, CodecError> {
+    fn show<T: serde::Serialize + for<'a> serde::Deserialize<'a>>(
+        payload: &[u8],
+    ) -> Result<Json, CodecError> {
         let value: T = codec::decode(payload, payload.len())?;
         serde_json::to_value(value).map_err(|error| CodecError::Form(error.to_string()))
     }
@@ -394,13 +402,17 @@ pub fn read(
     now: Timestamp,
     view: &dyn View,
 ) -> Result<Json, ReadError> {
-    let show = |key: Key| {
-        view.get(&key).and_then(|value| record_to_json(machine, &key, &value)).unwrap_or_default()
-    };
+    let show =
+        |key: Key| view.get(&key).and_then(|value| record_to_json(machine, &key, &value)).unwrap_or_default();
     let spec = READS.iter().chain(machine.reads()).find(|spec| spec.name == name);
     let spec = spec.ok_or_else(|| ReadError::Unknown(name.to_owned()))?;
     if spec.arguments.len() != arguments.len() {
-        let text = format!("{name} takes {} arguments ({}), got {}", spec.arguments.len(), spec.arguments.join(", "), arguments.len());
+        let text = format!(
+            "{name} takes {} arguments ({}), got {}",
+            spec.arguments.len(),
+            spec.arguments.join(", "),
+            arguments.len()
+        );
         return Err(ReadError::Argument(text));
     }
     match name {

@@ -9,7 +9,9 @@
 
 use chaoschain_schemas::codec;
 use chaoschain_schemas::control::Parameters;
-use chaoschain_schemas::{AccountId, ChainId, CodecError, EventAddress, Hash, Height, Timestamp, TransitionId};
+use chaoschain_schemas::{
+    AccountId, ChainId, CodecError, EventAddress, Hash, Height, Timestamp, TransitionId,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;

@@ -55,7 +55,11 @@ impl Forest {
     ///
     /// # Errors
     /// [`TreeError`]; then nothing changed.
-    pub fn apply(&mut self, changes: &[Change], parent: Option<Hash>) -> Result<Arc<StateVersion>, TreeError> {
+    pub fn apply(
+        &mut self,
+        changes: &[Change],
+        parent: Option<Hash>,
+    ) -> Result<Arc<StateVersion>, TreeError> {
         let mut blocks = self.head.blocks.clone();
         if let Some(parent) = parent {
             blocks.append(parent);
@@ -154,6 +158,10 @@ impl Base for StateVersion {
     fn range(&self, from: &Key, to: &Key, limit: usize) -> Option<Vec<(Key, Value)>> {
         let Some(tree) = self.tree(from.sub_tree()) else { return Some(Vec::new()) };
         let records = tree.range(from.as_bytes(), Bound::Included(to.as_bytes())).take(limit);
-        Some(records.filter_map(|(key, value)| Some((Key::from_bytes(from.sub_tree(), &key)?, value))).collect())
+        Some(
+            records
+                .filter_map(|(key, value)| Some((Key::from_bytes(from.sub_tree(), &key)?, value)))
+                .collect(),
+        )
     }
 }

@@ -80,9 +80,7 @@ impl dyn View + '_ {
 
     /// Reads the bytes of a record, noting a fault when they are none.
     pub fn parse<R: Record>(&self, key: &Key, value: &[u8]) -> Option<R> {
-        codec::decode_trusted(value)
-            .map_err(|error| self.note(Fault::Corrupt(*key, error.to_string())))
-            .ok()
+        codec::decode_trusted(value).map_err(|error| self.note(Fault::Corrupt(*key, error.to_string()))).ok()
     }
 }
 
@@ -139,21 +137,22 @@ pub struct Change {
     pub after: Option<Value>,
 }
 
-struct Written {
+/// A key that was read or written: its value in the base, and its value now.
+struct Slot {
     before: Option<Value>,
     after: Option<Value>,
 }
 
-/// What rules have written over a base.
+/// What rules have written over a base. What they have read is remembered too, so the base is asked once a key.
 pub struct Changes<'a> {
     base: BaseView<'a>,
-    written: BTreeMap<Key, Written>,
+    slots: RefCell<BTreeMap<Key, Slot>>,
 }
 
 impl<'a> Changes<'a> {
     /// No changes yet over `base`.
     pub const fn new(base: &'a dyn Base) -> Self {
-        Self { base: BaseView::new(base), written: BTreeMap::new() }
+        Self { base: BaseView::new(base), slots: RefCell::new(BTreeMap::new()) }
     }
 
     /// This, as rules read it.
@@ -173,23 +172,18 @@ impl<'a> Changes<'a> {
 
     /// Writes or removes the bytes of a record.
     pub fn set(&mut self, key: &Key, after: Option<Value>) {
-        match self.written.entry(*key) {
-            Entry::Occupied(mut entry) => entry.get_mut().after = after,
-            Entry::Vacant(entry) => {
+        match self.slots.get_mut().entry(*key) {
+            Entry::Occupied(mut slot) => slot.get_mut().after = after,
+            Entry::Vacant(slot) => {
                 let before = self.base.get(key);
-                entry.insert(Written { before, after });
+                slot.insert(Slot { before, after });
             }
         }
     }
 
-    /// How many keys were written.
-    pub fn len(&self) -> usize {
-        self.written.len()
-    }
-
-    /// Whether nothing was written.
+    /// Whether everything is as it was.
     pub fn is_empty(&self) -> bool {
-        self.written.is_empty()
+        self.slots.borrow().values().all(|slot| slot.before == slot.after)
     }
 
     /// What went wrong while reading, if anything; then nothing else here means anything.
@@ -197,35 +191,39 @@ impl<'a> Changes<'a> {
         self.base.fault()
     }
 
-    /// What changed, in order of key; writes that changed nothing are left out.
+    /// What changed, in order of key; what is as it was is left out.
     pub fn into_changes(self) -> Vec<Change> {
-        self.written
-            .into_iter()
-            .filter(|(_, written)| written.before != written.after)
-            .map(|(key, Written { before, after })| Change { key, before, after })
-            .collect()
+        let changed = self.slots.into_inner().into_iter().filter(|(_, slot)| slot.before != slot.after);
+        changed.map(|(key, Slot { before, after })| Change { key, before, after }).collect()
     }
 }
 
 impl View for Changes<'_> {
     fn get(&self, key: &Key) -> Option<Value> {
-        match self.written.get(key) {
-            Some(written) => written.after.clone(),
-            None => self.base.get(key),
+        match self.slots.borrow_mut().entry(*key) {
+            Entry::Occupied(slot) => slot.get().after.clone(),
+            Entry::Vacant(slot) => {
+                let value = self.base.get(key);
+                slot.insert(Slot { before: value.clone(), after: value.clone() });
+                value
+            }
         }
     }
 
     fn range(&self, from: &Key, to: &Key, limit: usize) -> Vec<(Key, Value)> {
-        let overlay = self.written.range((Bound::Included(from), Bound::Included(to)));
-        let overlay: Vec<_> = overlay.map(|(key, written)| (*key, &written.after)).collect();
-        // Each overlaid removal may hide one record of the base.
-        let hidden = overlay.iter().filter(|(_, after)| after.is_none()).count();
+        if from > to {
+            return Vec::new();
+        }
+        let slots = self.slots.borrow();
+        let overlay = slots.range((Bound::Included(from), Bound::Included(to)));
+        // Each record that was removed here hides one of the base.
+        let hidden = overlay.clone().filter(|(_, slot)| slot.after.is_none()).count();
         let mut merged: BTreeMap<Key, Value> =
             self.base.range(from, to, limit.saturating_add(hidden)).into_iter().collect();
-        for (key, after) in overlay {
-            match after {
-                Some(value) => merged.insert(key, Arc::clone(value)),
-                None => merged.remove(&key),
+        for (key, slot) in overlay {
+            match &slot.after {
+                Some(value) => merged.insert(*key, Arc::clone(value)),
+                None => merged.remove(key),
             };
         }
         merged.into_iter().take(limit).collect()

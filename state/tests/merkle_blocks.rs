@@ -2,7 +2,9 @@
 
 use chaoschain_schemas::Hash;
 use chaoschain_state::merkle::blocks::{BlocksError, Frontier, MemoryTiles, consistency, prove};
-use chaoschain_state::merkle::{Lookup, Pruned, Tree, Update, Version, leaf_hash, node_hash, root_of, value_hash};
+use chaoschain_state::merkle::{
+    Lookup, Pruned, Tree, Update, Version, leaf_hash, node_hash, root_of, value_hash,
+};
 use proptest::prelude::*;
 
 fn header_hash(height: u64) -> Hash {
@@ -90,7 +92,10 @@ fn tiles_of_three_levels() {
     assert_eq!(frontier.root(), mth(0, SIZE));
     for (older, size) in [(65_535, 65_536), (65_536, 65_537), (1, SIZE), (65_800, SIZE), (SIZE, SIZE)] {
         let pruned = Pruned::parse(&consistency(&tiles, older, size).expect("within")).expect("a proof");
-        assert_eq!((pruned.root(), pruned.cut(older).expect("complete").root()), (mth(0, size), mth(0, older)));
+        assert_eq!(
+            (pruned.root(), pruned.cut(older).expect("complete").root()),
+            (mth(0, size), mth(0, older))
+        );
     }
     let proof = prove(&tiles, &[66_000], SIZE).expect("within");
     let pruned = Pruned::parse(&proof).expect("a proof");

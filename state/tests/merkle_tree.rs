@@ -19,8 +19,7 @@ fn root(map: &Map) -> Hash {
 }
 
 fn apply(tree: &mut Tree, batch: &Batch) -> Version {
-    let updates: Vec<_> =
-        batch.iter().map(|(key, value)| Update { key, value: value.as_deref() }).collect();
+    let updates: Vec<_> = batch.iter().map(|(key, value)| Update { key, value: value.as_deref() }).collect();
     tree.apply(&updates).expect("the batch is sound")
 }
 
@@ -296,7 +295,7 @@ fn readers_see_whole_versions_while_the_writer_reclaims() {
         for round in 0..ROUNDS {
             let entry = |n: u32| {
                 let key = (n * 7919 % 5000).to_be_bytes();
-                (key.to_vec(), (n % 5 != 0).then(|| vec![round as u8; (n % 90) as usize]))
+                (key.to_vec(), (!n.is_multiple_of(5)).then(|| vec![round as u8; (n % 90) as usize]))
             };
             let batch: Batch = (round * 100..round * 100 + 200).map(entry).collect();
             let version = apply(&mut tree, &batch);

@@ -62,14 +62,12 @@ fn side(links: u64, rest: u64, key: &KeyWords) -> u32 {
 }
 
 fn padded(bytes: &[u8]) -> [u8; 8] {
-    match bytes.try_into() {
-        Ok(whole) => whole,
-        Err(_) => {
-            let mut word = [0; 8];
-            word[..bytes.len()].copy_from_slice(bytes);
-            word
-        }
+    if let Ok(whole) = bytes.try_into() {
+        return whole;
     }
+    let mut word = [0; 8];
+    word[..bytes.len()].copy_from_slice(bytes);
+    word
 }
 
 #[derive(Default)]
@@ -187,8 +185,8 @@ impl Arena {
     /// A step that also brings the line that the node's hash is of into the cache.
     #[inline]
     pub(super) fn step_and_touch(&self, link: u32, key: &KeyWords) -> u32 {
-        let (Pair([links, rest]), Line(line)) = self.parts(link);
-        line[0].load(Relaxed);
+        let (Pair([links, rest]), Line(hashed)) = self.parts(link);
+        hashed[0].load(Relaxed);
         side(links.load(Relaxed), rest.load(Relaxed), key)
     }
 
@@ -326,7 +324,8 @@ pub(super) struct Allocator {
 
 impl Allocator {
     pub(super) fn new(nodes_max: u32, units_max: u32) -> Self {
-        let (classes, _) = class(Header { birth: 0, value_bytes: limits::VALUE_BYTES_MAX, key_bytes: 96 }.units());
+        let (classes, _) =
+            class(Header { birth: 0, value_bytes: limits::VALUE_BYTES_MAX, key_bytes: 96 }.units());
         Self {
             nodes: 0,
             nodes_max: nodes_max.min(INDEX_MAX),
@@ -420,19 +419,54 @@ impl Allocator {
     /// Frees what the update in progress has made.
     pub(super) fn abort(&mut self, arena: &Arena) {
         for link in std::mem::take(&mut self.born) {
-            self.free(arena, link);
+            if is_leaf(link) {
+                self.free_record(link, arena.header(link).units());
+            } else {
+                self.free_nodes.push(link);
+            }
         }
     }
 
-    /// Gives a slot back. No live version may reach it.
-    pub(super) fn free(&mut self, arena: &Arena, link: u32) {
-        if is_leaf(link) {
-            let (class, units) = class(arena.header(link).units());
-            self.free_records[class].push(link & !LEAF);
-            self.free_units += units;
-        } else {
-            self.free_nodes.push(link);
+    /// Gives slots back. No live version may reach them.
+    pub(super) fn free(&mut self, garbage: Garbage) {
+        self.free_nodes.extend(garbage.nodes);
+        for (link, units) in garbage.records {
+            self.free_record(link, units);
         }
+    }
+
+    fn free_record(&mut self, link: u32, units: u32) {
+        let (class, units) = class(units);
+        self.free_records[class].push(link & !LEAF);
+        self.free_units += units;
+    }
+}
+
+/// Links that are no longer reached, to be freed when no version reaches them.
+#[derive(Default)]
+pub(super) struct Garbage {
+    nodes: Vec<u32>,
+    /// With the units of each, so that freeing need not read what was last used long ago.
+    records: Vec<(u32, u32)>,
+}
+
+impl Garbage {
+    pub(super) fn push(&mut self, arena: &Arena, link: u32) {
+        if is_leaf(link) {
+            self.records.push((link, arena.header(link).units()));
+        } else {
+            self.nodes.push(link);
+        }
+    }
+
+    /// Adds what of `other` was made after version `after`.
+    pub(super) fn extend_born_after(&mut self, arena: &Arena, other: &Self, after: u64) {
+        self.nodes.extend(other.nodes.iter().filter(|link| arena.birth(**link) > after));
+        self.records.extend(other.records.iter().filter(|(link, _)| arena.birth(*link) > after));
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        4 * self.nodes.capacity() + 8 * self.records.capacity()
     }
 }
 
@@ -440,10 +474,10 @@ impl Arena {
     /// Writes an inner node; its slot is not yet reachable by any version.
     pub(super) fn write_node(&self, link: u32, node: Node, block: &[u8; 64]) {
         debug_assert!(node.birth >> BIRTH_BITS == 0, "births fit their field");
-        let (Pair([links, rest]), Line(line)) = self.parts(link);
+        let (Pair([links, rest]), Line(hashed)) = self.parts(link);
         links.store(u64::from(node.left) << 32 | u64::from(node.right), Relaxed);
         rest.store(node.birth << 16 | u64::from(node.bit), Relaxed);
-        for (word, bytes) in line.iter().zip(block.as_chunks::<8>().0) {
+        for (word, bytes) in hashed.iter().zip(block.as_chunks::<8>().0) {
             word.store(u64::from_le_bytes(*bytes), Relaxed);
         }
     }

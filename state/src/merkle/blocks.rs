@@ -113,7 +113,7 @@ impl Frontier {
         for log in 1..=self.len.trailing_zeros() {
             let Some(left) = self.peaks.pop() else { break };
             hash = node_hash(bit_over(log), &left, &hash);
-            if log % TILE_BITS == 0 {
+            if log.is_multiple_of(TILE_BITS) {
                 entries.push(TileEntry { level: (log / TILE_BITS) as u8, index: height >> log, hash });
             }
         }
@@ -145,7 +145,8 @@ impl Frontier {
         let len = u64::from_be_bytes(*len);
         let (hashes, rest) = hashes.as_chunks::<32>();
         let peaks: Vec<_> = hashes.iter().map(|bytes| Hash::new(*bytes)).collect();
-        let sound = rest.is_empty() && peaks.len() == len.count_ones() as usize && !peaks.contains(&Hash::ZERO);
+        let sound =
+            rest.is_empty() && peaks.len() == len.count_ones() as usize && !peaks.contains(&Hash::ZERO);
         if sound { Ok(Self { len, peaks }) } else { Err(FrontierError) }
     }
 }
@@ -157,7 +158,11 @@ fn bit_over(log: u32) -> u16 {
 
 /// Proves the headers at `heights`, in any order, against the root of the first `size` blocks. As in
 /// [`Version::prove`](super::Version::prove), with none the first is opened.
-pub fn prove<S: TileSource>(source: &S, heights: &[u64], size: u64) -> Result<Vec<u8>, BlocksError<S::Error>> {
+pub fn prove<S: TileSource>(
+    source: &S,
+    heights: &[u64],
+    size: u64,
+) -> Result<Vec<u8>, BlocksError<S::Error>> {
     let mut heights = heights.to_vec();
     heights.sort_unstable();
     heights.dedup();
@@ -176,7 +181,11 @@ pub fn prove<S: TileSource>(source: &S, heights: &[u64], size: u64) -> Result<Ve
 
 /// Proves that the first `older` blocks of a chain of `size` are the chain of `older` blocks: a pruned tree whose root
 /// is the newer root and which [cuts](super::Pruned::cut) at `older` to the older root.
-pub fn consistency<S: TileSource>(source: &S, older: u64, size: u64) -> Result<Vec<u8>, BlocksError<S::Error>> {
+pub fn consistency<S: TileSource>(
+    source: &S,
+    older: u64,
+    size: u64,
+) -> Result<Vec<u8>, BlocksError<S::Error>> {
     if older > size {
         return Err(BlocksError::OutOfRange { asked: older, size });
     }
@@ -214,7 +223,7 @@ impl<S: TileSource> Prover<'_, S> {
     /// The hash of the sub-tree of `size` leaves from height `from` on.
     fn hash(&mut self, from: u64, size: u64) -> Result<Hash, BlocksError<S::Error>> {
         let size_log = size.trailing_zeros();
-        if size.is_power_of_two() && size_log % TILE_BITS == 0 {
+        if size.is_power_of_two() && size_log.is_multiple_of(TILE_BITS) {
             return self.entry((size_log / TILE_BITS) as u8, from >> size_log);
         }
         let (log, half) = split(size);

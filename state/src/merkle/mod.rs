@@ -219,7 +219,8 @@ mod tests {
             [] => Hash::ZERO,
             [(key, value)] => leaf_hash(key, value),
             [(first, _), .., (last, _)] => {
-                let bit = (0..).find(|at| bit_of(first, *at) != bit_of(last, *at)).expect("keys differ");
+                let bit =
+                    (0..DEPTH_MAX).find(|at| bit_of(first, *at) != bit_of(last, *at)).expect("keys differ");
                 let (left, right) = entries.split_at(entries.partition_point(|(key, _)| !bit_of(key, bit)));
                 node_hash(bit as u16, &defined(left), &defined(right))
             }

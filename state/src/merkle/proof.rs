@@ -172,10 +172,9 @@ impl Pruned {
         let mut at = 0;
         loop {
             match self.elements.get(at) {
-                None => return Lookup::Absent,
                 Some(Element::Hash(_)) => return Lookup::Pruned,
                 Some(Element::Leaf(here, value_hash)) if here == key => return Lookup::Present(*value_hash),
-                Some(Element::Leaf(..)) => return Lookup::Absent,
+                None | Some(Element::Leaf(..)) => return Lookup::Absent,
                 Some(Element::Node(bit, right)) => {
                     at = if bit_of(key, (*bit).into()) { *right } else { at + 1 };
                 }
@@ -190,12 +189,13 @@ impl Pruned {
             return Err(Incomplete);
         }
         for (known, bits) in self.pruned_prefixes() {
-            let before = Side::of(known, bits, from)? == Side::Below;
-            let after = match to {
-                Bound::Unbounded => false,
-                Bound::Included(to) | Bound::Excluded(to) => Side::of(known, bits, to)? == Side::Above,
-            };
-            if !before && !after {
+            let outside = Side::of(known, bits, from) == Side::Below
+                || match to {
+                    Bound::Unbounded => false,
+                    Bound::Included(to) => Side::of(known, bits, to) == Side::Above,
+                    Bound::Excluded(to) => matches!(Side::of(known, bits, to), Side::Above | Side::Extends),
+                };
+            if !outside {
                 return Err(Incomplete);
             }
         }
@@ -222,9 +222,10 @@ impl Pruned {
                 Element::Node(bit, _) => {
                     let (left, right) = (stack.pop(), stack.pop());
                     let opened = [left, right].into_iter().flatten().find_map(|(_, opened)| opened);
-                    let hashes = [left, right].into_iter().flatten().filter(|(child, _)| {
-                        matches!(self.elements[*child], Element::Hash(_))
-                    });
+                    let hashes = [left, right]
+                        .into_iter()
+                        .flatten()
+                        .filter(|(child, _)| matches!(self.elements[*child], Element::Hash(_)));
                     known.extend(hashes.filter_map(|_| Some((opened?, usize::from(*bit) + 1))));
                     opened
                 }
@@ -235,29 +236,31 @@ impl Pruned {
     }
 }
 
-/// Where all keys of a sub-tree lie, seen from a bound.
+/// Where all keys of a pruned sub-tree lie, seen from a bound.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Side {
+enum Side {
     Below,
     Above,
+    /// They begin with the bound, and one of them may be it.
+    Extends,
+    /// Some may be below, some above.
+    Straddles,
 }
 
 impl Side {
-    /// The side of keys that share all but the last of the first `bits` bits of `known` and differ in that one. A
-    /// key that begins with the bound is above it.
-    pub(super) fn of(known: &[u8], bits: usize, bound: &[u8]) -> Result<Self, Incomplete> {
-        let shared = common_bits(known, bound);
-        let last = bits - 1;
-        if shared >= 8 * bound.len() && 8 * bound.len() < bits {
-            return Ok(Self::Above);
+    /// The side of keys that share all but the last of the first `bits` bits of `known` and differ in that one.
+    fn of(known: &[u8], bits: usize, bound: &[u8]) -> Self {
+        let (last, end) = (bits - 1, 8 * bound.len());
+        let shared = common_bits(known, bound).min(last);
+        if shared == end {
+            return Self::Above;
         }
-        if shared < last {
-            return Ok(if bit_of(bound, shared) { Self::Below } else { Self::Above });
-        }
-        match (!bit_of(known, last), bit_of(bound, last)) {
-            (false, true) => Ok(Self::Below),
-            (true, false) => Ok(Self::Above),
-            _ => Err(Incomplete),
+        let (here, there) = (bit_of(known, shared) ^ (shared == last), bit_of(bound, shared));
+        match (here, there) {
+            (false, true) => Self::Below,
+            (true, false) => Self::Above,
+            _ if end == bits => Self::Extends,
+            _ => Self::Straddles,
         }
     }
 }

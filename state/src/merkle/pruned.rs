@@ -6,7 +6,7 @@
 
 use chaoschain_schemas::Hash;
 
-use super::proof::{Element, Elements, Incomplete, Pruned, Side, widen};
+use super::proof::{Element, Elements, Incomplete, Pruned, widen};
 use super::{TreeError, bit_of, check_key, common_bits, follows, leaf_hash, node_hash, short};
 
 /// Why an update of a pruned tree was not made.
@@ -25,8 +25,8 @@ impl Pruned {
     /// Applies a batch of (key, new value hash), in strictly ascending order of key; none deletes the key. The
     /// result has the root that the whole tree has after the same batch.
     ///
-    /// What [`Version::prove`](super::Version::prove) opens for the keys of a batch is enough, unless its deletions
-    /// empty one side of the topmost node and nothing is opened on the other.
+    /// What [`Version::prove`](super::Version::prove) opens for the keys of a batch is enough, unless the batch leaves
+    /// nothing but one pruned sub-tree.
     pub fn apply(&self, updates: &[(&[u8], Option<Hash>)]) -> Result<Self, PrunedError> {
         let mut before = None;
         for (index, (key, _)) in updates.iter().enumerate() {
@@ -36,37 +36,47 @@ impl Pruned {
             }
         }
         let mut draft = Draft::of(&self.elements);
-        // Deletions last: until then no opened leaf is lost, and any of them may tell where a new key belongs.
+        // Deletions last: until then no opened leaf is lost, and any may tell where a key belongs or that it is absent.
         for (index, (key, value)) in updates.iter().enumerate() {
             if let Some(value) = value {
                 draft.insert(index, key, *value)?;
             }
         }
-        for (key, _) in updates.iter().filter(|(_, value)| value.is_none()) {
+        let deleted = updates.iter().filter(|(_, value)| value.is_none()).map(|(key, _)| *key);
+        let deleted =
+            deleted.filter_map(|key| draft.contains(key).map(|there| there.then_some(key)).transpose());
+        for key in deleted.collect::<Result<Vec<_>, _>>()? {
             draft.delete(key)?;
         }
         Ok(draft.finish()?)
     }
 
-    /// The tree of those keys that are below `bound`.
-    pub fn below(&self, bound: &[u8]) -> Result<Self, Incomplete> {
+    /// From the tree of a chain's blocks the tree of its first `m`, whose root is the older root. Keys are the
+    /// consecutive heights from 0, as 8 bytes big-endian. This is the consistency proof of an append-only log, and
+    /// opening height `m − 1` is enough for it.
+    pub fn cut(&self, m: u64) -> Result<Self, Incomplete> {
         let mut draft = Draft { parts: Vec::new(), top: None };
-        // Sub-trees on the way up: what is kept of each, and an opened key of it.
-        let mut stack: Vec<(Option<usize>, Option<&[u8]>)> = Vec::new();
+        // Sub-trees on the way up: what is kept of each, and an opened height of it.
+        let mut stack: Vec<(Option<usize>, Option<u64>)> = Vec::new();
         for element in self.elements.iter().rev() {
             let kept = match element {
                 Element::Hash(short) => (Some(draft.add(Part::Hash(widen(short)))), None),
                 Element::Leaf(key, value) => {
-                    let kept = key.as_slice() < bound;
-                    (kept.then(|| draft.add(Part::Leaf(key.clone(), *value))), Some(key.as_slice()))
+                    let height = u64::from_be_bytes(key.as_slice().try_into().map_err(|_| Incomplete)?);
+                    let part = (height < m).then(|| draft.add(Part::Leaf(key.clone(), *value)));
+                    (part, Some(height))
                 }
                 Element::Node(bit, _) => {
-                    let (Some(left), Some(right)) = (stack.pop(), stack.pop()) else { return Err(Incomplete) };
+                    let (Some(left), Some(right)) = (stack.pop(), stack.pop()) else {
+                        return Err(Incomplete);
+                    };
                     let known = left.1.or(right.1).ok_or(Incomplete)?;
-                    let keep = |(part, opened): (Option<usize>, Option<&[u8]>)| match opened {
+                    let (first, last) = heights_beside(known, *bit);
+                    let keep = |(part, opened): (Option<usize>, Option<u64>)| match opened {
                         Some(_) => Ok(part),
-                        None => Side::of(known, usize::from(*bit) + 1, bound)
-                            .map(|side| part.filter(|_| side == Side::Below)),
+                        None if last < m => Ok(part),
+                        None if first >= m => Ok(None),
+                        None => Err(Incomplete),
                     };
                     let kept = match (keep(left)?, keep(right)?) {
                         (Some(left), Some(right)) => Some(draft.add(Part::Node(*bit, [left, right]))),
@@ -80,13 +90,13 @@ impl Pruned {
         draft.top = stack.pop().and_then(|(kept, _)| kept);
         draft.finish()
     }
+}
 
-    /// From the tree of a chain's blocks the tree of its first `m`, whose root is the older root. Keys are the
-    /// consecutive heights from 0, as 8 bytes big-endian. This is the consistency proof of an append-only log, and
-    /// opening height `m − 1` is enough for it.
-    pub fn cut(&self, m: u64) -> Result<Self, Incomplete> {
-        self.below(&m.to_be_bytes())
-    }
+/// The first and last heights that can be on the other side of a node at `bit` than the height `known`.
+fn heights_beside(known: u64, bit: u16) -> (u64, u64) {
+    let side = 1 << (63 - bit);
+    let first = (known ^ side) & !(side - 1);
+    (first, first | (side - 1))
 }
 
 #[derive(Clone)]
@@ -112,7 +122,10 @@ impl Draft {
             Element::Leaf(key, value) => Part::Leaf(key.clone(), *value),
             Element::Node(bit, right) => Part::Node(*bit, [at + 1, *right]),
         };
-        Self { parts: elements.iter().enumerate().map(part).collect(), top: (!elements.is_empty()).then_some(0) }
+        Self {
+            parts: elements.iter().enumerate().map(part).collect(),
+            top: (!elements.is_empty()).then_some(0),
+        }
     }
 
     fn add(&mut self, part: Part) -> usize {
@@ -173,12 +186,15 @@ impl Draft {
         if let Part::Node(bit, _) = self.parts[node] { bit.into() } else { usize::MAX }
     }
 
+    fn contains(&self, key: &[u8]) -> Result<bool, Incomplete> {
+        let Some(top) = self.top else { return Ok(false) };
+        let (leaf, _) = self.find(top, key)?;
+        Ok(matches!(&self.parts[leaf], Part::Leaf(here, _) if here == key))
+    }
+
+    /// Cuts off the leaf of `key`, which is there.
     fn delete(&mut self, key: &[u8]) -> Result<(), Incomplete> {
-        let Some(top) = self.top else { return Ok(()) };
-        let (leaf, mut path) = self.find(top, key)?;
-        if !matches!(&self.parts[leaf], Part::Leaf(here, _) if here == key) {
-            return Ok(());
-        }
+        let (_, mut path) = self.find(self.top.ok_or(Incomplete)?, key)?;
         match path.pop().map(|(node, right)| (&self.parts[node], right)) {
             Some((Part::Node(_, children), right)) => {
                 let sibling = children[usize::from(!right)];

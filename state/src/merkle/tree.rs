@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use chaoschain_schemas::{Hash, Purpose, limits};
 
-use super::arena::{Allocator, Arena, INDEX_MAX, NONE, Node, is_leaf};
+use super::arena::{Allocator, Arena, Garbage, INDEX_MAX, NONE, Node, is_leaf};
 use super::version::{Pin, Version};
 use super::{Short, TreeError, block, check_key, follows, short};
 
@@ -40,14 +40,14 @@ struct Stage {
     number: u64,
     pin: Pin,
     /// What its successor no longer reaches.
-    replaced: Vec<u32>,
+    replaced: Garbage,
 }
 
 /// Links that were made after version `after`, and that nothing but reverted versions up to `to` reaches.
 struct Orphans {
     after: u64,
     to: u64,
-    links: Vec<u32>,
+    garbage: Garbage,
 }
 
 /// What a tree takes.
@@ -80,7 +80,7 @@ impl Tree {
         let units_max = u32::try_from(leaf_bytes_max / 16).unwrap_or(INDEX_MAX);
         let arena = Arc::new(Arena::new());
         let head = Version::new(Arc::clone(&arena), 0, NONE, 0);
-        let line = VecDeque::from([Stage { number: 0, pin: head.pin(), replaced: Vec::new() }]);
+        let line = VecDeque::from([Stage { number: 0, pin: head.pin(), replaced: Garbage::default() }]);
         let slots = Allocator::new(nodes_max, units_max);
         Self { arena, slots, head, line, detached: Vec::new(), orphans: Vec::new(), last_number: 0 }
     }
@@ -128,13 +128,13 @@ impl Tree {
         }
     }
 
-    fn advance(&mut self, number: u64, top: u32, len: usize, replaced: Vec<u32>) {
+    fn advance(&mut self, number: u64, top: u32, len: usize, replaced: Garbage) {
         self.last_number = number;
         self.head = Version::new(Arc::clone(&self.arena), number, top, len);
         if let Some(left) = self.line.back_mut() {
             left.replaced = replaced;
         }
-        self.line.push_back(Stage { number, pin: self.head.pin(), replaced: Vec::new() });
+        self.line.push_back(Stage { number, pin: self.head.pin(), replaced: Garbage::default() });
     }
 
     /// Makes `version` the head again and drops all that came after it. Later versions that somebody still holds
@@ -144,36 +144,37 @@ impl Tree {
     /// [`TreeError::NotAnAncestor`] if the head did not come from `version`.
     pub fn revert_to(&mut self, version: &Version) -> Result<(), TreeError> {
         let place = self.line.binary_search_by_key(&version.number(), |stage| stage.number);
-        let Ok(place) = place.map_err(|_| ()).and_then(|at| {
-            if Arc::ptr_eq(&self.arena, version.arena()) { Ok(at) } else { Err(()) }
-        }) else {
+        let Ok(place) = place
+            .map_err(|_| ())
+            .and_then(|at| if Arc::ptr_eq(&self.arena, version.arena()) { Ok(at) } else { Err(()) })
+        else {
             return Err(TreeError::NotAnAncestor);
         };
         let (after, to) = (version.number(), self.last_number);
-        let mut links = Vec::new();
-        self.collect_born_after(after, self.head.top(), &mut links);
+        let mut garbage = Garbage::default();
+        self.collect_born_after(after, self.head.top(), &mut garbage);
         for stage in self.line.range(place..) {
-            links.extend(stage.replaced.iter().copied().filter(|link| self.arena.birth(*link) > after));
+            garbage.extend_born_after(&self.arena, &stage.replaced, after);
         }
         let gone = self.line.drain(place + 1..);
         self.detached.extend(gone.map(|stage| (stage.number, stage.pin)));
         if let Some(last) = self.line.back_mut() {
-            last.replaced = Vec::new();
+            last.replaced = Garbage::default();
         }
         self.head = version.clone();
-        self.orphans.push(Orphans { after, to, links });
+        self.orphans.push(Orphans { after, to, garbage });
         self.reclaim();
         Ok(())
     }
 
     /// What is reachable from `link` and was made after version `after`: a child is never younger than its parent.
-    fn collect_born_after(&self, after: u64, link: u32, links: &mut Vec<u32>) {
+    fn collect_born_after(&self, after: u64, link: u32, garbage: &mut Garbage) {
         let mut ahead = vec![link];
         while let Some(link) = ahead.pop() {
             if link == NONE || self.arena.birth(link) <= after {
                 continue;
             }
-            links.push(link);
+            garbage.push(&self.arena, link);
             if !is_leaf(link) {
                 let node = self.arena.node(link);
                 ahead.extend([node.left, node.right]);
@@ -183,19 +184,19 @@ impl Tree {
 
     /// Frees what no version reaches any more. [`Tree::apply`] begins with this.
     pub fn reclaim(&mut self) {
-        let Self { arena, slots, detached, orphans, line, .. } = self;
+        let Self { slots, detached, orphans, line, .. } = self;
         detached.retain(|(_, pin)| !pin.is_released());
         orphans.retain_mut(|some| {
             let held = detached.iter().any(|(number, _)| (some.after + 1..=some.to).contains(number));
             if !held {
-                some.links.drain(..).for_each(|link| slots.free(arena, link));
+                slots.free(std::mem::take(&mut some.garbage));
             }
             held
         });
         let oldest_detached = detached.iter().map(|(number, _)| *number).min().unwrap_or(u64::MAX);
         while line.len() > 1 && line[0].pin.is_released() && line[1].number <= oldest_detached {
-            for link in line.pop_front().into_iter().flat_map(|stage| stage.replaced) {
-                slots.free(arena, link);
+            if let Some(stage) = line.pop_front() {
+                slots.free(stage.replaced);
             }
         }
     }
@@ -203,8 +204,12 @@ impl Tree {
     /// What the tree takes now.
     pub fn memory(&self) -> Memory {
         let (nodes, leaf_bytes) = self.slots.in_use();
-        let kept = self.line.iter().map(|stage| &stage.replaced).chain(self.orphans.iter().map(|some| &some.links));
-        let lists: usize = kept.map(|links| 4 * links.capacity()).sum();
+        let kept = self
+            .line
+            .iter()
+            .map(|stage| &stage.replaced)
+            .chain(self.orphans.iter().map(|some| &some.garbage));
+        let lists: usize = kept.map(Garbage::bytes).sum();
         let line = self.line.iter().filter(|stage| !stage.pin.is_released()).count();
         let detached = self.detached.iter().filter(|(_, pin)| !pin.is_released()).count();
         Memory {
@@ -295,7 +300,7 @@ impl Builder {
         if let Some(last) = self.last.take() {
             let (top, _) = self.close(last.link, last.hash, 0)?;
             self.tree.slots.commit();
-            self.tree.advance(FIRST, top, self.len, Vec::new());
+            self.tree.advance(FIRST, top, self.len, Garbage::default());
         }
         Ok(self.tree)
     }

@@ -6,14 +6,14 @@
 
 use chaoschain_schemas::{Purpose, limits};
 
-use super::arena::{NONE, Node, is_leaf, key_words};
+use super::arena::{Garbage, NONE, Node, is_leaf, key_words};
 use super::tree::{Tree, Update};
 use super::{Short, TreeError, bit_of, block, check_key, common_bits, follows, leaf_hash, short, value_hash};
 
 /// Keys that are worked through at once.
 const PIECE: usize = 512;
 /// Keys that descend in step.
-const LANES: usize = 16;
+const LANES: usize = 8;
 /// In place of a bit: the key is in the tree.
 const FOUND: u16 = u16::MAX;
 
@@ -23,7 +23,7 @@ pub(super) struct Changed {
     pub(super) added: usize,
     pub(super) removed: usize,
     /// Links of older versions that the new one does not reach.
-    pub(super) replaced: Vec<u32>,
+    pub(super) replaced: Garbage,
 }
 
 /// A change that does change something.
@@ -58,7 +58,7 @@ impl Tree {
     ) -> Result<Changed, TreeError> {
         check(updates)?;
         let mut top = (top != NONE).then(|| Child { link: top, hash: short(&self.head().root()) });
-        let changed = Changed { top: NONE, added: 0, removed: 0, replaced: Vec::new() };
+        let changed = Changed { top: NONE, added: 0, removed: 0, replaced: Garbage::default() };
         let mut batch = Batch { tree: self, number, changed };
         let mut ops = Vec::with_capacity(PIECE.min(updates.len()));
         for (piece, at) in updates.chunks(PIECE).zip((0..).step_by(PIECE)) {
@@ -113,13 +113,14 @@ impl Batch<'_> {
         for (key, update) in keys.iter_mut().zip(group) {
             *key = key_words(update.key);
         }
-        let mut lanes = group.len();
-        while lanes > 0 {
-            lanes = 0;
-            for (link, key) in links.iter_mut().zip(&keys).take(group.len()) {
+        let links = &mut links[..group.len()];
+        let mut moving = true;
+        while moving {
+            moving = false;
+            for (link, key) in links.iter_mut().zip(&keys) {
                 if !is_leaf(*link) {
                     *link = arena.step_and_touch(*link, key);
-                    lanes += 1;
+                    moving = true;
                 }
             }
         }
@@ -183,14 +184,12 @@ impl Batch<'_> {
     }
 
     fn replace(&mut self, at: Child, op: &Op<'_>) -> Result<Option<Child>, TreeError> {
-        self.changed.replaced.push(at.link);
-        match op.value {
-            Some(value) => self.leaf(op, value).map(Some),
-            None => {
-                self.changed.removed += 1;
-                Ok(None)
-            }
+        self.changed.replaced.push(&self.tree.arena, at.link);
+        if let Some(value) = op.value {
+            return self.leaf(op, value).map(Some);
         }
+        self.changed.removed += 1;
+        Ok(None)
     }
 
     fn descend(&mut self, at: Child, node: Node, ops: &[Op<'_>]) -> Result<Option<Child>, TreeError> {
@@ -205,13 +204,13 @@ impl Batch<'_> {
         let left = if to_left.is_empty() { Some(left) } else { self.change(left, to_left)? };
         let right = if to_right.is_empty() { Some(right) } else { self.change(right, to_right)? };
         let (Some(left), Some(right)) = (left, right) else {
-            self.changed.replaced.push(at.link);
+            self.changed.replaced.push(&self.tree.arena, at.link);
             return Ok(left.or(right));
         };
         if node.birth == self.number {
             return Ok(Some(self.write(at.link, node.bit, left, right)));
         }
-        self.changed.replaced.push(at.link);
+        self.changed.replaced.push(&self.tree.arena, at.link);
         self.join(node.bit, left, right).map(Some)
     }
 

@@ -108,7 +108,8 @@ impl Version {
 
     /// Keys and values from `from` on (inclusive; empty for the beginning) to `to`, ascending, read lazily.
     pub fn range(&self, from: &[u8], to: Bound<&[u8]>) -> Range {
-        let mut range = Range { version: self.clone(), ahead: Vec::new(), end: to.map(Vec::from), down: false };
+        let mut range =
+            Range { version: self.clone(), ahead: Vec::new(), end: to.map(Vec::from), down: false };
         range.seek(from, false);
         range
     }
@@ -133,7 +134,10 @@ impl Version {
 
 impl fmt::Debug for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Version").field("root", &self.0.root).field("len", &self.0.len).finish_non_exhaustive()
+        f.debug_struct("Version")
+            .field("root", &self.0.root)
+            .field("len", &self.0.len)
+            .finish_non_exhaustive()
     }
 }
 
