@@ -1,0 +1,142 @@
+//! The society as the kernel sees it.
+
+use chaoschain_schemas::society::{
+    AgentRegistration, AllianceFormation, CustomDelete, CustomSet, MemeInfluence, MemePublication,
+    Parameters, Payload, ReputationUpdate, SocialInteraction, StatusUpdate,
+};
+use chaoschain_schemas::{AccountId, CodecError, Timestamp};
+use chaoschain_state::domain::{Domain, KindSpec, ReadError, ReadSpec};
+use chaoschain_state::{Changes, Key, Rejection, View};
+use serde_json::Value as Json;
+
+use crate::{Context, Transition, agent, alliance, entry, meme, reads, relationship};
+
+/// The society domain.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Society;
+
+const fn kind<P: Payload>(bytes_max: usize, help: &'static str, example: &'static str) -> KindSpec {
+    KindSpec { kind: P::KIND, name: P::NAME, bytes_max, registers: false, help, example }
+}
+
+impl Domain for Society {
+    const ID: &'static str = "society";
+    const RULES: u16 = 1;
+    const SUB_TREES: &'static [&'static str] = &["agents", "social", "memes"];
+    const KINDS: &'static [KindSpec] = &[
+        KindSpec {
+            registers: true,
+            ..kind::<AgentRegistration>(
+                8,
+                "Become an agent; registers the account as well where there is none",
+                r#"{"personality":"Chaotic"}"#,
+            )
+        },
+        kind::<StatusUpdate>(
+            320,
+            "Change one's status: Active, Inactive, or Maintenance with an expected duration in microseconds",
+            r#"{"status":"Maintenance","reason":"new memory","expected":3600000000}"#,
+        ),
+        kind::<ReputationUpdate>(
+            64,
+            "Rate another agent, from -1 to 1",
+            r#"{"subject":"<64 hex digits>","rating":"0.8"}"#,
+        ),
+        kind::<AllianceFormation>(
+            8 * 1024,
+            "Form an alliance that every member signs",
+            r#"{"members":["<64 hex digits>","<64 hex digits>"],"purpose":{"kind":"MemePromotion"},"terms":{"duration":86400000000,"benefits":["DramaBoost"],"conditions":["share every template"]},"exclusive":true}"#,
+        ),
+        kind::<SocialInteraction>(
+            2 * 1024,
+            "Meet other agents; moves one's trust in each of them",
+            r#"{"kind":"Friend","targets":["<64 hex digits>"],"sentiment":"0.5","drama":4}"#,
+        ),
+        kind::<MemePublication>(
+            72 * 1024,
+            "Publish a meme by the BLAKE3 hash of its content, with the content in base64 or without",
+            r#"{"content_type":"Text","content":{"hash":"<64 hex digits>","size":11},"metadata":"a greeting","tags":["classic"]}"#,
+        ),
+        kind::<MemeInfluence>(
+            2 * 1024,
+            "Move a meme's influence, and others' trust in its creator",
+            r#"{"meme":"<64 hex digits>","impact":"0.4","sentiment":"0.5","affected":["<64 hex digits>"]}"#,
+        ),
+        kind::<CustomSet>(
+            5 * 1024,
+            "Write an entry of one's own; the value is base64",
+            r#"{"namespace":"profile","key":"motto","value":"Y2hhb3M="}"#,
+        ),
+        kind::<CustomDelete>(128, "Remove an entry of one's own", r#"{"namespace":"profile","key":"motto"}"#),
+    ];
+    const READS: &'static [ReadSpec] = reads::READS;
+
+    type Transition = Transition;
+    type Parameters = Parameters;
+
+    fn decode(kind: u16, payload: &[u8]) -> Result<Transition, CodecError> {
+        Transition::decode(kind, payload)
+    }
+
+    fn parties(transition: &Transition, author: &AccountId) -> Vec<AccountId> {
+        match transition {
+            Transition::AllianceFormation(formation) => alliance::parties(formation, author),
+            _ => Vec::new(),
+        }
+    }
+
+    fn verify(context: &Context<'_>, view: &dyn View, transition: &Transition) -> Result<(), Rejection> {
+        match transition {
+            Transition::AgentRegistration(_) => agent::verify_registration(context, view),
+            Transition::StatusUpdate(update) => agent::verify_status(context, view, update),
+            Transition::ReputationUpdate(update) => relationship::verify_rating(context, view, update),
+            Transition::AllianceFormation(formation) => alliance::verify_formation(context, view, formation),
+            Transition::SocialInteraction(interaction) => {
+                relationship::verify_interaction(context, view, interaction)
+            }
+            Transition::MemePublication(publication) => meme::verify_publication(context, view, publication),
+            Transition::MemeInfluence(influence) => meme::verify_influence(context, view, influence),
+            Transition::CustomSet(set) => entry::verify_set(context, view, set),
+            Transition::CustomDelete(delete) => entry::verify_delete(context, view, delete),
+        }
+        .map_err(Rejection::from)
+    }
+
+    fn apply(context: &Context<'_>, changes: &mut Changes<'_>, transition: &Transition) {
+        match transition {
+            Transition::AgentRegistration(registration) => {
+                agent::apply_registration(context, changes, registration);
+            }
+            Transition::StatusUpdate(update) => agent::apply_status(context, changes, update),
+            Transition::ReputationUpdate(update) => relationship::apply_rating(context, changes, update),
+            Transition::AllianceFormation(formation) => {
+                alliance::apply_formation(context, changes, formation);
+            }
+            Transition::SocialInteraction(interaction) => {
+                relationship::apply_interaction(context, changes, interaction);
+            }
+            Transition::MemePublication(publication) => {
+                meme::apply_publication(context, changes, publication);
+            }
+            Transition::MemeInfluence(influence) => meme::apply_influence(context, changes, influence),
+            Transition::CustomSet(set) => entry::apply_set(context, changes, set),
+            Transition::CustomDelete(delete) => entry::apply_delete(context, changes, delete),
+        }
+    }
+
+    fn transition_to_json(kind: u16, payload: &[u8]) -> Result<Json, CodecError> {
+        Transition::decode(kind, payload)?.to_json()
+    }
+
+    fn transition_from_json(kind: u16, json: &Json) -> Result<Vec<u8>, String> {
+        Transition::from_json(kind, json).map(|transition| transition.encode())
+    }
+
+    fn record_to_json(key: &Key, value: &[u8]) -> Option<Json> {
+        reads::record_to_json(key, value)
+    }
+
+    fn read(name: &str, arguments: &[String], now: Timestamp, view: &dyn View) -> Result<Json, ReadError> {
+        reads::read(name, arguments, now, view)
+    }
+}
