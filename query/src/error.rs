@@ -1,0 +1,108 @@
+//! Why a question has no answer.
+
+use chaoschain_schemas::{EventAddress, Height, TransitionId};
+use chaoschain_state::Fault;
+use chaoschain_state::domain::ReadError;
+
+use crate::named::ReadFailure;
+
+/// Why a question has no answer, shaped by what the asker does next.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum QueryError {
+    /// The wanted height has not come; wait longer or ask another node.
+    #[error("height {wanted} was not reached in the time given; the newest here is {newest}: try again")]
+    HeightNotReached {
+        /// What was asked for.
+        wanted: Height,
+        /// What there is.
+        newest: Height,
+    },
+    /// The state of the wanted height is not kept any more; ask for a newer one.
+    #[error(
+        "the state at height {wanted} is no longer kept; the newest is {newest}: ask at that or replay the log"
+    )]
+    HeightNotRetained {
+        /// What was asked for.
+        wanted: Height,
+        /// What there is.
+        newest: Height,
+    },
+    /// The read is refused: unknown, wrong arguments, or too much at once.
+    #[error(transparent)]
+    Read(#[from] ReadFailure),
+    /// A parameter of the request is not of its form.
+    #[error("{0}")]
+    Argument(String),
+    /// There is no such block.
+    #[error("there is no block {wanted}; the newest is {newest}")]
+    BlockUnknown {
+        /// What was asked for.
+        wanted: Height,
+        /// What there is.
+        newest: Height,
+    },
+    /// The block is in the chain, but its message is in this node's log no more.
+    #[error("the message of block {0} is not in this node's log: ask a node that keeps an archive")]
+    BlockGone(Height),
+    /// The block has no event at this index.
+    #[error("there is no event {0}")]
+    EventUnknown(EventAddress),
+    /// No accepted transition has this id.
+    #[error("transition {0} has not been accepted, as far as this node has read")]
+    TransitionUnknown(TransitionId),
+    /// There is no such read model.
+    #[error("there is no model named {0:?}")]
+    ModelUnknown(String),
+    /// The answer is in no root.
+    #[error("{0} is in no root, so there is no proof of it: ask without")]
+    NotProvable(&'static str),
+    /// This node's own data cannot be used; what is wrong is in its log.
+    #[error("this node cannot answer: {text}")]
+    Node {
+        /// A stable word for the reason.
+        code: &'static str,
+        /// What failed.
+        text: String,
+    },
+}
+
+impl QueryError {
+    /// A stable word for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::HeightNotReached { .. } => "height_not_reached",
+            Self::HeightNotRetained { .. } => "height_not_retained",
+            Self::Read(failure) => failure.code(),
+            Self::Argument(_) => "argument_wrong",
+            Self::BlockUnknown { .. } => "block_unknown",
+            Self::BlockGone(_) => "block_gone",
+            Self::EventUnknown(_) => "event_unknown",
+            Self::TransitionUnknown(_) => "transition_unknown",
+            Self::ModelUnknown(_) => "model_unknown",
+            Self::NotProvable(_) => "not_provable",
+            Self::Node { code, .. } => code,
+        }
+    }
+}
+
+impl ReadFailure {
+    /// A stable word for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Asked(ReadError::Unknown(_)) => "read_unknown",
+            Self::Asked(ReadError::Argument(_)) => "argument_wrong",
+            Self::TooLarge => "read_too_large",
+            Self::Fault(fault) => match **fault {
+                Fault::Withheld(_) => "record_withheld",
+                Fault::Corrupt(..) => "record_corrupt",
+            },
+        }
+    }
+}
+
+impl From<ReadError> for QueryError {
+    fn from(error: ReadError) -> Self {
+        Self::Read(error.into())
+    }
+}

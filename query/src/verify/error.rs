@@ -1,0 +1,116 @@
+//! Why something is not verified.
+
+use chaoschain_events::block::BlockFault;
+use chaoschain_events::envelope::EnvelopeError;
+use chaoschain_schemas::{ChainId, CodecError, PublicKey};
+use chaoschain_state::merkle::ProofError;
+use chaoschain_state::{Key, SubTree};
+
+use crate::named::ReadFailure;
+
+/// What failed. Whichever it is, nothing of what was checked may be believed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum VerifyError {
+    /// No producer is trusted.
+    #[error("the trust names no producer, so nothing can be verified: add the key of one you trust")]
+    TrustEmpty,
+    /// The file or message is not one.
+    #[error("this is not a proof or block that can be read: {0}")]
+    Malformed(CodecError),
+    /// The header's bytes are not a header.
+    #[error("the header cannot be read: {0}")]
+    HeaderMalformed(CodecError),
+    /// The header is another chain's.
+    #[error("the header is of chain {got}, the trusted one is {trusted}")]
+    ChainWrong {
+        /// The trusted chain.
+        trusted: ChainId,
+        /// The header's.
+        got: ChainId,
+    },
+    /// The signing key is none of the trusted ones.
+    #[error("the header is signed with {0}, which is not among the trusted producers")]
+    ProducerUntrusted(PublicKey),
+    /// The header's signature does not hold.
+    #[error("the signature of {0} on the header does not hold")]
+    HeaderSignature(PublicKey),
+    /// The header's sub-tree roots do not give its state root.
+    #[error("the header's sub-tree roots do not give its state root")]
+    StateRoot,
+    /// Sub-trees out of order, twice, or more than the chain has.
+    #[error("the proof's part about sub-tree {0} is out of place, or the chain has no such sub-tree")]
+    SubTree(SubTree),
+    /// A pruned tree that is none.
+    #[error("the proof's tree of sub-tree {sub_tree} cannot be read: {error}")]
+    TreeMalformed {
+        /// The sub-tree.
+        sub_tree: SubTree,
+        /// What is wrong.
+        error: ProofError,
+    },
+    /// A pruned tree whose root is not the header's.
+    #[error("the proof's tree of sub-tree {0} has not the root that the header commits to")]
+    TreeRoot(SubTree),
+    /// Records out of order or twice.
+    #[error("the records of sub-tree {0} are not in ascending order of key")]
+    RecordOrder(SubTree),
+    /// A record whose key the tree does not open.
+    #[error("the record at {0} is not opened by the proof's tree")]
+    RecordUnproven(Box<Key>),
+    /// A record with another value than the tree commits to.
+    #[error("the record at {0} has not the value that the proof's tree commits to")]
+    RecordValue(Box<Key>),
+    /// The header needs another domain or newer rules than the verifier has.
+    #[error("the chain's rules are not those of this program ({0}): verify with the chain's own")]
+    DomainWrong(&'static str),
+    /// The read cannot be answered from what is proven.
+    #[error("the proven part of the state does not answer the read: {0}")]
+    Read(ReadFailure),
+    /// The event's tree is none.
+    #[error("the proof's tree of events cannot be read: {0}")]
+    EventTreeMalformed(ProofError),
+    /// The event's tree has another root than the header.
+    #[error("the events have not the root that the header commits to")]
+    EventsRoot,
+    /// The event does not stand at the index.
+    #[error("the event does not stand at index {0} of the block")]
+    EventPlace(u32),
+    /// The genesis document is another chain's, or not in block 0.
+    #[error("the genesis document is not the one of the trusted chain")]
+    Genesis,
+    /// The envelope cannot be read, or a signature on it does not hold.
+    #[error("the event does not hold: {0}")]
+    Envelope(EnvelopeError),
+    /// The message is not a block that holds by itself.
+    #[error("the block does not hold: {0}")]
+    Block(BlockFault),
+}
+
+impl VerifyError {
+    /// A stable word for programs.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::TrustEmpty => "trust_empty",
+            Self::Malformed(error) => error.code(),
+            Self::HeaderMalformed(_) => "header_malformed",
+            Self::ChainWrong { .. } => "chain_wrong",
+            Self::ProducerUntrusted(_) => "producer_untrusted",
+            Self::HeaderSignature(_) => "header_signature_invalid",
+            Self::StateRoot => "state_root_wrong",
+            Self::SubTree(_) => "sub_tree_wrong",
+            Self::TreeMalformed { .. } | Self::EventTreeMalformed(_) => "tree_malformed",
+            Self::TreeRoot(_) => "tree_root_wrong",
+            Self::RecordOrder(_) => "records_unordered",
+            Self::RecordUnproven(_) => "record_unproven",
+            Self::RecordValue(_) => "record_value_wrong",
+            Self::DomainWrong(_) => "domain_wrong",
+            Self::Read(_) => "read_unproven",
+            Self::EventsRoot => "events_root_wrong",
+            Self::EventPlace(_) => "event_place_wrong",
+            Self::Genesis => "genesis_wrong",
+            Self::Envelope(error) => error.code(),
+            Self::Block(fault) => fault.code(),
+        }
+    }
+}
