@@ -283,7 +283,8 @@ impl Projection {
         Ok(())
     }
 
-    /// Stops following, stores what was folded and ends the threads. Blocks; call it off the async threads.
+    /// Stops following, stores what was folded, ends the threads and lets go of the file. Blocks; call it off the async
+    /// threads.
     pub fn close(&self) {
         self.0.closing.store(true, Ordering::Release);
         self.0.condition.send_modify(|_| {});
@@ -295,6 +296,7 @@ impl Projection {
             }
         }
         self.0.writer.close();
+        self.0.store.close();
     }
 
     /// Stores everything folded so far. Blocks.

@@ -191,6 +191,11 @@ impl Store {
         Ok(())
     }
 
+    /// Lets go of the file; whatever is asked afterwards answers that it is closed.
+    pub(crate) fn close(&self) {
+        drop(self.database.write().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
     fn check_format(&self) -> Result<(), StoreError> {
         let found = self.meta("format")?;
         match found {
@@ -367,7 +372,7 @@ fn parse_tile(bytes: &[u8]) -> Vec<Hash> {
 }
 
 fn closed() -> StoreError {
-    StoreError::Io("is being opened again after a failed write".into())
+    StoreError::Io("is closed, or being opened again after a failed write".into())
 }
 
 fn row_key(key: &Key) -> Vec<u8> {

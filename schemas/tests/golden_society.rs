@@ -1,6 +1,6 @@
 //! Freezes every record and payload of the society: `golden/society.json` holds each as JSON and as bytes.
 //!
-//! A change here is a change of format. When one is meant, write the file anew with `CHAOSCHAIN_WRITE_GOLDEN=1` and read
+//! A change here is a change of format. When one is meant, write the file anew with `CHAOSCHAIN_GOLDEN=write` and read
 //! the difference.
 
 #![allow(clippy::unwrap_used)]
@@ -200,7 +200,7 @@ fn the_society_is_written_as_it_always_was() {
     let lines: Vec<_> = vectors.0.iter().map(Json::to_string).collect();
     let text = format!("[\n{}\n]\n", lines.join(",\n"));
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden/society.json");
-    if std::env::var_os("CHAOSCHAIN_WRITE_GOLDEN").is_some() {
+    if std::env::var_os("CHAOSCHAIN_GOLDEN").is_some_and(|what| what == "write") {
         fs::write(&path, &text).unwrap();
     }
     let golden = fs::read_to_string(&path).unwrap();

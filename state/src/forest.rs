@@ -55,11 +55,17 @@ impl Forest {
     ///
     /// # Errors
     /// [`TreeError`]; then nothing changed.
+    ///
+    /// # Panics
+    /// When a change lies in no sub-tree of records: it would be in no root, and rules that write there are a mistake in
+    /// code.
     pub fn apply(
         &mut self,
         changes: &[Change],
         parent: Option<Hash>,
     ) -> Result<Arc<StateVersion>, TreeError> {
+        let elsewhere = changes.iter().find(|change| self.head.tree(change.key.sub_tree()).is_none());
+        assert!(elsewhere.is_none(), "a change lies in no sub-tree of records: {elsewhere:?}");
         let mut blocks = self.head.blocks.clone();
         if let Some(parent) = parent {
             blocks.append(parent);
@@ -149,14 +155,15 @@ impl StateVersion {
     }
 }
 
+/// What is no sub-tree of records is withheld: the tree of blocks is not here, and others do not exist.
 impl Base for StateVersion {
     fn get(&self, key: &Key) -> Lookup {
-        let found = self.tree(key.sub_tree()).and_then(|tree| tree.get(key.as_bytes()));
-        found.map_or(Lookup::Absent, Lookup::Present)
+        let Some(tree) = self.tree(key.sub_tree()) else { return Lookup::Withheld };
+        tree.get(key.as_bytes()).map_or(Lookup::Absent, Lookup::Present)
     }
 
     fn range(&self, from: &Key, to: &Key, limit: usize) -> Option<Vec<(Key, Value)>> {
-        let Some(tree) = self.tree(from.sub_tree()) else { return Some(Vec::new()) };
+        let tree = self.tree(from.sub_tree())?;
         let records = tree.range(from.as_bytes(), Bound::Included(to.as_bytes())).take(limit);
         Some(
             records

@@ -1,6 +1,6 @@
 //! The tree's format, frozen: `schemas/golden/merkle.json` is what another implementation has to reproduce.
 //!
-//! A difference here is a change of format. If that is meant, run this test with `GOLDEN=write` and say so in the
+//! A difference here is a change of format. If that is meant, run this test with `CHAOSCHAIN_GOLDEN=write` and say so in the
 //! changelog: every root of every chain changes with it.
 
 use std::fmt::Write;
@@ -83,7 +83,7 @@ fn the_format_is_frozen() {
         ],
         "blocks": blocks(),
     });
-    if std::env::var_os("GOLDEN").is_some_and(|what| what == "write") {
+    if std::env::var_os("CHAOSCHAIN_GOLDEN").is_some_and(|what| what == "write") {
         let text = serde_json::to_string_pretty(&now).expect("JSON") + "\n";
         std::fs::write(FILE, text).expect("schemas/golden can be written");
     }
