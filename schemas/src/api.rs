@@ -1,5 +1,6 @@
 //! What services answer, the same over every transport.
 
+use serde::ser::{SerializeStruct, Serializer};
 use serde::{Deserialize, Serialize};
 
 use crate::{Blob, ChainId, Hash, Height, Timestamp, TransitionId};
@@ -41,15 +42,29 @@ pub struct BatchOutcome {
 }
 
 /// Why a request was not answered; the same shape for every refusal.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct ErrorBody {
     /// A stable word for programs, such as `nonce_used`.
     pub code: String,
     /// What failed, on what, and what to do.
     pub message: String,
-    /// When trying the same again makes sense, milliseconds; absent when it does not.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    /// When trying the same again makes sense, milliseconds; `None` (in JSON: not there) when it does not.
+    #[serde(default)]
     pub retry_after_ms: Option<u64>,
+}
+
+impl Serialize for ErrorBody {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // An array has no names, so only JSON may leave a field out.
+        let leave_out = serializer.is_human_readable() && self.retry_after_ms.is_none();
+        let mut body = serializer.serialize_struct("ErrorBody", if leave_out { 2 } else { 3 })?;
+        body.serialize_field("code", &self.code)?;
+        body.serialize_field("message", &self.message)?;
+        if !leave_out {
+            body.serialize_field("retry_after_ms", &self.retry_after_ms)?;
+        }
+        body.end()
+    }
 }
 
 /// Where an answer was read: every answer names it.

@@ -4,9 +4,10 @@
 
 #![allow(clippy::cast_precision_loss, reason = "rates are for people")]
 
+use cpu_time::ThreadTime as Instant;
 use std::collections::VecDeque;
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chaoschain_schemas::{Hash, Purpose};
 use chaoschain_state::merkle::{Builder, Lookup, Pruned, Tree, Update, Version, leaf_hash, value_hash};

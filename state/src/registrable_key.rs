@@ -24,6 +24,9 @@ mod tests {
     fn small_order_and_second_forms_are_refused() {
         // RFC 8032, test 1.
         assert!(is_registrable(&key("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")));
+        // The same point of large order, y = 3, as itself and as 3 plus the field's prime.
+        assert!(is_registrable(&key("0300000000000000000000000000000000000000000000000000000000000000")));
+        assert!(!is_registrable(&key("f0ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f")));
         let identity = "0100000000000000000000000000000000000000000000000000000000000000";
         let order_2 = "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f";
         let order_4 = "0000000000000000000000000000000000000000000000000000000000000000";

@@ -1,21 +1,24 @@
 //! Who may act with which key: registration, rotation, suspension, co-signers.
+#![allow(clippy::unwrap_used)]
 
-use chaoschain_schemas::control::{Account, Role, Validator, Validators};
+use std::cmp::Reverse;
+
+use chaoschain_schemas::control::{Account, ChainState, Role, Validator, Validators};
 use chaoschain_schemas::{PublicKey, codec};
 use chaoschain_state::control::{self, keys};
 use chaoschain_state::{Changes, View};
 use support::{
-    ANA, BO, CY, GENESIS_TIME, Given, NOW, SPARE, genesis, given, id, join, key, member_key, note, pact,
-    pact_key, pact_unsigned, register, rotate, rotate_to,
+    ANA, BO, CY, GENESIS_TIME, NOW, SPARE, genesis, given, id, join, key, member_key, note, pact, pact_key,
+    pact_unsigned, register, rotate, rotate_to,
 };
 
 mod support;
 
-/// The identity, a point of order 4, the identity in another form, and no point at all.
+/// The identity, a point of order 4, a sound point in another form, and no point at all.
 const WEAK: [&str; 4] = [
     "0100000000000000000000000000000000000000000000000000000000000000",
     "0000000000000000000000000000000000000000000000000000000000000000",
-    "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "f0ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
     "0200000000000000000000000000000000000000000000000000000000000000",
 ];
 
@@ -38,7 +41,10 @@ fn fresh(number: u64, lane: usize) -> Account {
 
 #[test]
 fn genesis_writes_accounts_validators_and_parameters() {
-    let mut document = genesis(&[ANA, BO, CY]);
+    let mut numbers = [ANA, BO, CY];
+    numbers.sort_by_key(|number| Reverse(id(*number)));
+    let [last, _, first] = numbers;
+    let mut document = genesis(&numbers);
     document.rules = 9;
     document.accounts[0].role = Role::Producer;
     document.accounts[0].weight = 5;
@@ -48,24 +54,21 @@ fn genesis_writes_accounts_validators_and_parameters() {
     control::apply_genesis(&document, &mut changes);
 
     let view: &dyn View = &changes;
-    let ana = Account {
+    let producer = Account {
         role: Role::Producer,
         registered_at: GENESIS_TIME,
         last_activity: GENESIS_TIME,
         nonces: [0; 16],
-        ..fresh(ANA, 0)
+        ..fresh(last, 0)
     };
-    assert_eq!(view.record(&keys::account(&id(ANA))), Some(ana));
-    let mut members =
-        vec![Validator { account: id(ANA), weight: 5 }, Validator { account: id(CY), weight: 7 }];
-    members.sort_by_key(|validator| validator.account);
+    assert_eq!(view.record(&keys::account(&id(last))), Some(producer));
+    let members =
+        vec![Validator { account: id(first), weight: 7 }, Validator { account: id(last), weight: 5 }];
     assert_eq!(view.record(&keys::validators()), Some(Validators { members }));
+    assert_eq!(view.record(&keys::chain()), Some(ChainState { epoch: 0, rules: 9 }));
+    assert_eq!(view.record(&keys::parameters()), Some(document.parameters));
+    assert_eq!(view.get(&keys::domain_parameters()).as_deref(), Some(&*document.domain_parameters));
     assert_eq!(changes.into_changes().len(), 3 + 4);
-
-    let given = Given { now: NOW, ..given(&[]) };
-    assert_eq!((given.block().epoch, given.block().rules), (0, 1));
-    assert_eq!(given.block().parameters, document.parameters);
-    assert_eq!(given.block().domain_parameters, document.domain_parameters.to_vec());
 }
 
 #[test]
@@ -212,10 +215,7 @@ fn no_rotation_to_a_weak_key() {
 fn the_first_signature_is_the_authors() {
     given(&[ANA, BO])
         .refuses(&note(ANA).bent(|it| it.parties.clear()), "author_signature_missing")
-        .refuses(
-            &pact(ANA, &[BO]).bent(|it| it.parties.swap(0, 1)),
-            "author_signature_missing",
-        )
+        .refuses(&pact(ANA, &[BO]).bent(|it| it.parties.swap(0, 1)), "author_signature_missing")
         // Another's name, the author's key.
         .refuses(&note(ANA).bent(|it| it.parties[0].signer = id(BO)), "author_signature_missing")
         .refuses(&note(ANA).signed_with(key(BO)), "key_wrong");

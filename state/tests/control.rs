@@ -1,4 +1,5 @@
 //! When the kernel accepts a transition, and what it writes: one fact a test, as given, submitted, decided.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::discriminant;
@@ -10,8 +11,8 @@ use chaoschain_state::merkle::value_hash;
 use chaoschain_state::{Base, Changes, Fault, Key, Lookup, Recording, Value};
 use support::{
     ADDRESS, ANA, BO, CHAIN, CY, GENESIS_TIME, Given, JOIN_BYTES_MAX, Join, NOTE, NOW, Note, SPARE,
-    Submission, VALID_FOR_MAX, given, id, join, key, member_key, note, page_key, pact, pact_key, pact_unsigned,
-    register, rotate,
+    Submission, VALID_FOR_MAX, given, id, join, key, member_key, note, pact, pact_key, pact_unsigned,
+    page_key, register, rotate,
 };
 
 mod support;
@@ -126,14 +127,13 @@ fn checks_come_in_their_order() {
         ("validity_too_long", |_, it| it.body.valid_until = NOW),
         ("kind_unknown", |_, it| it.body.kind = NOTE),
         ("too_large", |_, it| it.body.payload = vec![0xc1].into()),
-        ("author_signature_missing", |_, it| it.parties = vec![support::signature(id(ANA), key(BO))]),
+        ("author_signature_missing", |_, it| {
+            it.parties = vec![support::signature(id(ANA), key(BO)), support::signature(id(BO), key(CY))];
+        }),
         ("account_unknown", |given, _| *given = support::given(&[ANA]).suspended(ANA)),
         ("account_suspended", |given, _| *given = support::given(&[ANA])),
         ("key_wrong", |_, it| it.parties[0].key = key(ANA)),
-        ("nonce_ahead", |_, it| {
-            it.body.nonce = 0;
-            it.parties.push(support::signature(id(BO), key(CY)));
-        }),
+        ("nonce_ahead", |_, it| it.body.nonce = 0),
         ("account_unknown", |given, _| *given = support::given(&[ANA, BO]).suspended(BO)),
         ("account_suspended", |given, _| *given = support::given(&[ANA, BO])),
         ("key_wrong", |_, it| it.parties[1].key = key(BO)),
@@ -199,7 +199,7 @@ fn a_refused_transition_uses_no_nonce() {
 fn lanes_are_independent() {
     let mut state = given(&[ANA]);
     for lane in 0..limits::LANES as u8 {
-        for nonce in 0..u64::from(lane) + 1 {
+        for nonce in 0..=u64::from(lane) {
             state = state.accepts(&note(ANA).lane(lane).nonce(nonce));
         }
         state = state.refuses(&note(ANA).lane(lane).nonce(0), "nonce_used");
@@ -269,7 +269,11 @@ fn expectations_see_what_the_block_wrote_before() {
     note(ANA).execute(&block, &mut changes, false).unwrap();
     let stale = note(ANA).nonce(1).expecting(2, page.as_bytes(), None);
     assert_eq!(stale.execute(&block, &mut changes, false).unwrap_err().code(), "expectation_failed");
-    note(ANA).nonce(1).expecting(2, page.as_bytes(), Some(written)).execute(&block, &mut changes, false).unwrap();
+    note(ANA)
+        .nonce(1)
+        .expecting(2, page.as_bytes(), Some(written))
+        .execute(&block, &mut changes, false)
+        .unwrap();
 }
 
 #[test]
@@ -347,7 +351,9 @@ fn block_context_tells_what_the_state_says() {
     let block = given.block();
     assert_eq!((block.chain, block.height, block.now), (CHAIN, ADDRESS.height, NOW));
     assert_eq!((block.epoch, block.rules, block.parent), (0, 1, Hash::ZERO));
-    assert_eq!(block.parameters.valid_until_max, VALID_FOR_MAX);
+    let document = support::genesis(&[]);
+    assert_eq!(block.parameters, document.parameters);
+    assert_eq!(block.domain_parameters, document.domain_parameters.to_vec());
 }
 
 fn context_fault(base: &dyn Base) -> Fault {
@@ -421,9 +427,8 @@ fn whatever_is_withheld_of_what_rules_read_is_a_fault() {
                 let _ = submission.execute(&block, &mut changes, dry);
                 let noticed = changes.fault();
                 // A dry run does not look where only a write goes.
-                let written_only = dry
-                    && noticed.is_none()
-                    && [page_key(5), pact_key(&submission.id())].contains(hidden);
+                let written_only =
+                    dry && noticed.is_none() && [page_key(5), pact_key(&submission.id())].contains(hidden);
                 assert!(noticed == Some(Fault::Withheld(*hidden)) || written_only, "{hidden}: {noticed:?}");
             }
         }

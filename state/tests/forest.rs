@@ -1,4 +1,5 @@
 //! The forest, changes and recordings against a `BTreeMap`: what a block changed decides, not how it came about.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -52,7 +53,9 @@ fn put(model: &mut Model, batch: &Batch) {
 
 fn changes(base: &dyn Base, batch: &Batch) -> Vec<Change> {
     let mut changes = Changes::new(base);
-    batch.iter().for_each(|(key, value)| changes.set(key, value.clone()));
+    for (key, value) in batch {
+        changes.set(key, value.clone());
+    }
     assert_eq!(changes.fault(), None);
     changes.into_changes()
 }
@@ -63,9 +66,8 @@ fn sub_tree(model: &Model, number: u8) -> impl Iterator<Item = (&Key, &Value)> {
 
 /// The roots by number, each computed from all contents; `headers` are in the tree of blocks.
 fn roots(model: &Model, headers: usize) -> Vec<Hash> {
-    let of_records = |number| {
-        root_of(sub_tree(model, number).map(|(key, value)| (key.as_bytes(), value_hash(value))))
-    };
+    let of_records =
+        |number| root_of(sub_tree(model, number).map(|(key, value)| (key.as_bytes(), value_hash(value))));
     let blocks = root_of(
         (0..headers).map(|height| ((height as u64).to_be_bytes(), value_hash(header(height).as_bytes()))),
     );
@@ -453,7 +455,8 @@ fn a_refused_block_changes_nothing() {
 #[test]
 fn what_is_no_sub_tree_of_records_is_withheld() {
     let version = version_of(&Model::new());
-    for (number, shown) in [(CONTROL, true), (BLOCKS, false), (2, true), (3, true), (4, false), (255, false)] {
+    for (number, shown) in [(CONTROL, true), (BLOCKS, false), (2, true), (3, true), (4, false), (255, false)]
+    {
         let key = Key::new(number, &[&[0; 8]]);
         assert_eq!(version.get(&key), if shown { Lookup::Absent } else { Lookup::Withheld });
         assert_eq!(version.range(&key, &key.upper_bound(), 1), shown.then(Vec::new));

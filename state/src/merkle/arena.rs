@@ -8,19 +8,20 @@
 //! ```text
 //! link    u32         top bit 0: inner node, 1: leaf record; the rest is the index. NONE is the empty tree
 //! node    2 words     left link 32 ‖ right link 32,  birth 48 ‖ bit 16          what a descent reads
-//!         8 words     the 64 bytes that its hash is of                          one cache line
-//!                     in groups of four: 4 × 2 words, then 4 × 8 words
+//!         8 words     the 64 bytes that its hash is of
 //! record  1 word      birth 40 ‖ value length 17 ‖ key length 7                 in units of 2 words
 //!         n words     key, big-endian, zero padded;  value, zero padded
 //! ```
-//! Slots stand in chunks that grow with the arena by an eighth of its size, so little is allocated ahead.
+//! A node lies in two neighbouring cache lines wherever it stands, and fetching neighbours costs hardly more than
+//! fetching one. Slots stand in chunks, each as large as all before it; of a chunk only what is used takes memory.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
 use chaoschain_schemas::{Hash, Purpose, limits};
 
 use super::TreeError;
+use super::pages::{self, Words};
 
 /// The link of the empty tree.
 pub(super) const NONE: u32 = u32::MAX;
@@ -55,10 +56,11 @@ pub(super) fn word_bit(words: &KeyWords, at: u16) -> bool {
     words[usize::from(at / 64)] >> (63 - at % 64) & 1 == 1
 }
 
+/// One step of a descent, without a branch on the key.
 #[inline]
-fn side(links: u64, rest: u64, key: &KeyWords) -> u32 {
-    let left = 32 * u32::from(!word_bit(key, rest as u16));
-    (links >> left) as u32
+pub(super) fn step(Words([links, rest, ..]): &Slot, key: &KeyWords) -> u32 {
+    let left = 32 * u32::from(!word_bit(key, rest.load(Relaxed) as u16));
+    (links.load(Relaxed) >> left) as u32
 }
 
 fn padded(bytes: &[u8]) -> [u8; 8] {
@@ -70,64 +72,47 @@ fn padded(bytes: &[u8]) -> [u8; 8] {
     word
 }
 
-#[derive(Default)]
-#[repr(align(16))]
-struct Pair([AtomicU64; 2]);
+/// Two words of a record.
+type Unit = Words<2>;
 
-#[derive(Default)]
-#[repr(align(64))]
-struct Line([AtomicU64; 8]);
+/// An inner node: links, birth and bit, and what its hash is of.
+pub(super) type Slot = Words<10>;
 
-/// Four nodes, so that both parts of one share a page.
-#[derive(Default)]
-#[repr(align(64))]
-struct Group {
-    links: [Pair; GROUP],
-    lines: [Line; GROUP],
-}
-
-const GROUP: usize = 4;
-
-/// Slots by index, in chunks: eight chunks of a size, then eight of twice that size.
-struct Chunks<T>(Box<[OnceLock<Box<[T]>>]>);
+/// Slots by index, in chunks of which each is as large as all before it.
+struct Chunks<const N: usize>([OnceLock<Box<[Words<N>]>>; CHUNKS]);
 
 const FIRST_SHIFT: u32 = 5;
-const CHUNKS: usize = (32 - 3 - FIRST_SHIFT as usize) * 8;
+const CHUNKS: usize = (32 - FIRST_SHIFT) as usize;
 
 /// The chunk of an index, the place in it, and the chunk's size.
 #[inline]
 fn locate(index: u32) -> (usize, usize, usize) {
-    let from = index + (8 << FIRST_SHIFT);
-    let shift = from.ilog2() - 3;
-    let chunk = (shift - FIRST_SHIFT) * 8 + (from >> shift) - 8;
+    let from = index + (1 << FIRST_SHIFT);
+    let shift = from.ilog2();
     let size = 1 << shift;
-    (chunk as usize, from as usize & (size - 1), size)
+    ((shift - FIRST_SHIFT) as usize, from as usize - size, size)
 }
 
-impl<T: Default> Chunks<T> {
+impl<const N: usize> Chunks<N> {
     fn new() -> Self {
-        Self((0..CHUNKS).map(|_| OnceLock::new()).collect())
+        Self([const { OnceLock::new() }; CHUNKS])
     }
 
     #[inline]
-    fn run(&self, index: u32) -> &[T] {
+    fn run(&self, index: u32) -> &[Words<N>] {
         let (chunk, at, _) = locate(index);
         let slots = self.0[chunk].get().expect("an index in use lies in an allocated chunk");
         &slots[at..]
     }
 
     #[inline]
-    fn slot(&self, index: u32) -> &T {
+    fn slot(&self, index: u32) -> &Words<N> {
         &self.run(index)[0]
     }
 
     fn allocate(&self, index: u32) {
         let (chunk, _, size) = locate(index);
-        self.0[chunk].get_or_init(|| (0..size).map(|_| T::default()).collect());
-    }
-
-    fn bytes(&self) -> usize {
-        self.0.iter().filter_map(OnceLock::get).map(|chunk| size_of_val::<[T]>(chunk)).sum()
+        self.0[chunk].get_or_init(|| pages::zeroed(size));
     }
 }
 
@@ -148,8 +133,8 @@ impl Node {
 
 /// The shared half: what readers see.
 pub(super) struct Arena {
-    nodes: Chunks<Group>,
-    records: Chunks<Pair>,
+    nodes: Chunks<10>,
+    records: Chunks<2>,
 }
 
 impl Arena {
@@ -157,20 +142,9 @@ impl Arena {
         Self { nodes: Chunks::new(), records: Chunks::new() }
     }
 
-    pub(super) fn bytes(&self) -> usize {
-        self.nodes.bytes() + self.records.bytes()
-    }
-
-    #[inline]
-    fn parts(&self, link: u32) -> (&Pair, &Line) {
-        let group = self.nodes.slot(link / GROUP as u32);
-        let at = link as usize % GROUP;
-        (&group.links[at], &group.lines[at])
-    }
-
     #[inline]
     pub(super) fn node(&self, link: u32) -> Node {
-        let (Pair([links, rest]), _) = self.parts(link);
+        let Words([links, rest, ..]) = self.nodes.slot(link);
         let (links, rest) = (links.load(Relaxed), rest.load(Relaxed));
         Node { bit: rest as u16, left: (links >> 32) as u32, right: links as u32, birth: rest >> 16 }
     }
@@ -178,16 +152,25 @@ impl Arena {
     /// One step of a descent, without a branch on the key.
     #[inline]
     pub(super) fn step(&self, link: u32, key: &KeyWords) -> u32 {
-        let (Pair([links, rest]), _) = self.parts(link);
-        side(links.load(Relaxed), rest.load(Relaxed), key)
+        step(self.nodes.slot(link), key)
     }
 
-    /// A step that also brings the line that the node's hash is of into the cache.
+    /// Starts to bring a node into the cache.
     #[inline]
-    pub(super) fn step_and_touch(&self, link: u32, key: &KeyWords) -> u32 {
-        let (Pair([links, rest]), Line(hashed)) = self.parts(link);
-        hashed[0].load(Relaxed);
-        side(links.load(Relaxed), rest.load(Relaxed), key)
+    pub(super) fn fetch_node(&self, link: u32) -> &Slot {
+        let slot = self.nodes.slot(link);
+        pages::fetch(slot);
+        slot
+    }
+
+    /// Starts to bring a record's key and the beginning of its value into the cache.
+    #[inline]
+    pub(super) fn fetch_record(&self, link: u32) {
+        let run = self.records.run(link & !LEAF);
+        pages::fetch(&run[0]);
+        if let Some(next) = run.get(64 / size_of::<Unit>()) {
+            pages::fetch(next);
+        }
     }
 
     /// The leaf that `key` descends to by its own bits.
@@ -202,7 +185,7 @@ impl Arena {
     #[inline]
     pub(super) fn block(&self, link: u32) -> [u8; 64] {
         let mut bytes = [0; 64];
-        for (out, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(&self.parts(link).1.0) {
+        for (out, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(&self.nodes.slot(link).0[2..]) {
             *out = word.load(Relaxed).to_le_bytes();
         }
         bytes
@@ -226,7 +209,7 @@ impl Arena {
     /// The words of a record, its header first.
     #[inline]
     fn words(&self, link: u32) -> impl Iterator<Item = u64> {
-        self.records.run(link & !LEAF).iter().flat_map(|Pair(words)| words).map(|word| word.load(Relaxed))
+        self.records.run(link & !LEAF).iter().flat_map(|Words(words)| words).map(|word| word.load(Relaxed))
     }
 
     /// How many leading bits the key at `link` shares with `key`, and the length of the key at `link`.
@@ -308,6 +291,19 @@ fn class(units: u32) -> (usize, u32) {
     (((shift - 3) * 8 + step + EXACT_UNITS - 8) as usize, step << shift)
 }
 
+/// There is no room for another node or record.
+#[derive(Debug)]
+pub(super) struct Full;
+
+impl From<Full> for TreeError {
+    fn from(_: Full) -> Self {
+        Self::Full
+    }
+}
+
+/// How many free nodes are fetched before they are written.
+const AHEAD: usize = 8;
+
 /// The writer's half: which slots are free.
 pub(super) struct Allocator {
     nodes: u32,
@@ -343,23 +339,29 @@ impl Allocator {
         (self.nodes as usize - self.free_nodes.len(), 16 * (self.units - self.free_units) as usize)
     }
 
-    /// Bytes of the lists of free slots.
+    /// Bytes of all slots that were ever used, and of the lists of free ones.
     pub(super) fn bytes(&self) -> usize {
         let lists = self.free_records.iter().chain([&self.free_nodes, &self.born]);
-        lists.map(|list| 4 * list.capacity()).sum()
+        let slots = size_of::<Slot>() * self.nodes as usize + size_of::<Unit>() * self.units as usize;
+        slots + lists.map(|list| 4 * list.capacity()).sum::<usize>()
     }
 
     /// A slot for an inner node.
-    pub(super) fn node(&mut self, arena: &Arena) -> Result<u32, TreeError> {
+    pub(super) fn node(&mut self, arena: &Arena) -> Result<u32, Full> {
         let link = match self.free_nodes.pop() {
-            Some(link) => link,
+            Some(link) => {
+                if let Some(next) = self.free_nodes.iter().nth_back(AHEAD) {
+                    arena.fetch_node(*next);
+                }
+                link
+            }
             None if self.nodes < self.nodes_max => {
                 let link = self.nodes;
-                arena.nodes.allocate(link / GROUP as u32);
+                arena.nodes.allocate(link);
                 self.nodes += 1;
                 link
             }
-            None => return Err(TreeError::Full),
+            None => return Err(Full),
         };
         self.born.push(link);
         Ok(link)
@@ -372,12 +374,15 @@ impl Allocator {
         birth: u64,
         key: &[u8],
         value: &[u8],
-    ) -> Result<u32, TreeError> {
+    ) -> Result<u32, Full> {
         let header = Header { birth, value_bytes: value.len(), key_bytes: key.len() };
         let (class, units) = class(header.units());
         let index = match self.free_records[class].pop() {
             Some(index) => {
                 self.free_units -= units;
+                if let Some(next) = self.free_records[class].last() {
+                    arena.fetch_record(*next);
+                }
                 index
             }
             None => self.fresh(arena, units)?,
@@ -385,18 +390,18 @@ impl Allocator {
         let key = key.chunks(8).map(|bytes| u64::from_be_bytes(padded(bytes)));
         let value = value.chunks(8).map(|bytes| u64::from_le_bytes(padded(bytes)));
         let words = [header.word()].into_iter().chain(key).chain(value);
-        let slots = arena.records.run(index).iter().flat_map(|Pair(words)| words);
+        let slots = arena.records.run(index).iter().flat_map(|Words(words)| words);
         slots.zip(words).for_each(|(slot, word)| slot.store(word, Relaxed));
         self.born.push(index | LEAF);
         Ok(index | LEAF)
     }
 
     /// Units of a record from unused space; a record never spans two chunks.
-    fn fresh(&mut self, arena: &Arena, units: u32) -> Result<u32, TreeError> {
+    fn fresh(&mut self, arena: &Arena, units: u32) -> Result<u32, Full> {
         let mut index = self.units;
         loop {
             if index > self.units_max - units.min(self.units_max) {
-                return Err(TreeError::Full);
+                return Err(Full);
             }
             let (_, at, size) = locate(index);
             let room = (size - at) as u32;
@@ -471,13 +476,18 @@ impl Garbage {
 }
 
 impl Arena {
-    /// Writes an inner node; its slot is not yet reachable by any version.
+    /// Writes an inner node and the 64 bytes that its hash is of; no version reaches its slot yet.
     pub(super) fn write_node(&self, link: u32, node: Node, block: &[u8; 64]) {
         debug_assert!(node.birth >> BIRTH_BITS == 0, "births fit their field");
-        let (Pair([links, rest]), Line(hashed)) = self.parts(link);
+        let Words([links, rest, ..]) = self.nodes.slot(link);
         links.store(u64::from(node.left) << 32 | u64::from(node.right), Relaxed);
         rest.store(node.birth << 16 | u64::from(node.bit), Relaxed);
-        for (word, bytes) in hashed.iter().zip(block.as_chunks::<8>().0) {
+        self.write_block(link, block);
+    }
+
+    /// Writes the 64 bytes that an inner node's hash is of.
+    pub(super) fn write_block(&self, link: u32, block: &[u8; 64]) {
+        for (word, bytes) in self.nodes.slot(link).0[2..].iter().zip(block.as_chunks::<8>().0) {
             word.store(u64::from_le_bytes(*bytes), Relaxed);
         }
     }
@@ -493,6 +503,7 @@ mod tests {
         for index in 0..100_000 {
             let (chunk, at, size) = locate(index);
             assert_eq!((chunk, at), expected, "{index}");
+            assert!(at < size);
             expected = if at + 1 == size { (chunk + 1, 0) } else { (chunk, at + 1) };
         }
         assert!(locate(INDEX_MAX).0 < CHUNKS);

@@ -25,7 +25,9 @@
 
 mod arena;
 pub mod blocks;
+mod fresh;
 mod listed;
+mod pages;
 mod proof;
 mod prove;
 mod pruned;

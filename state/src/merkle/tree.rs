@@ -57,7 +57,7 @@ pub struct Memory {
     pub nodes: usize,
     /// Bytes of leaf records (keys, values, 8 bytes and padding) in use by any version.
     pub leaf_bytes: usize,
-    /// Bytes allocated in all, free slots included.
+    /// Bytes taken in all, free slots included.
     pub allocated_bytes: usize,
     /// Versions that are alive.
     pub versions: usize,
@@ -212,12 +212,7 @@ impl Tree {
         let lists: usize = kept.map(Garbage::bytes).sum();
         let line = self.line.iter().filter(|stage| !stage.pin.is_released()).count();
         let detached = self.detached.iter().filter(|(_, pin)| !pin.is_released()).count();
-        Memory {
-            nodes,
-            leaf_bytes,
-            allocated_bytes: self.arena.bytes() + self.slots.bytes() + lists,
-            versions: line + detached,
-        }
+        Memory { nodes, leaf_bytes, allocated_bytes: self.slots.bytes() + lists, versions: line + detached }
     }
 }
 

@@ -4,16 +4,15 @@
 //! in step, so that their cache misses overlap, and notes the bit at which each key parts from the leaf it arrives
 //! at; it drops what would change nothing. The second pass rebuilds recursively over the sorted piece.
 
-use chaoschain_schemas::{Purpose, limits};
+use chaoschain_schemas::limits;
 
-use super::arena::{Garbage, NONE, Node, is_leaf, key_words};
+use super::arena::{Arena, Full, Garbage, KeyWords, NONE, Node, is_leaf, key_words, step};
+use super::fresh::{Fresh, KEPT};
 use super::tree::{Tree, Update};
 use super::{Short, TreeError, bit_of, block, check_key, common_bits, follows, leaf_hash, short, value_hash};
 
 /// Keys that are worked through at once.
-const PIECE: usize = 512;
-/// Keys that descend in step.
-const LANES: usize = 8;
+const PIECE: usize = 256;
 /// In place of a bit: the key is in the tree.
 const FOUND: u16 = u16::MAX;
 
@@ -35,17 +34,63 @@ struct Op<'a> {
     leaf: Short,
 }
 
-/// A sub-tree as its parent knows it.
+/// A place in the tree before the batch.
+#[derive(Clone, Copy)]
+struct Place {
+    link: u32,
+    /// The node above it, or [`NONE`].
+    above: u32,
+    is_right: bool,
+}
+
+/// A sub-tree after the batch, and the number of its hash.
 #[derive(Clone, Copy)]
 struct Child {
     link: u32,
-    hash: Short,
+    hash: u32,
+}
+
+/// Keys of a piece, and the leaves they arrive at.
+#[derive(Default)]
+struct Search {
+    keys: Vec<KeyWords>,
+    leaves: Vec<u32>,
+}
+
+impl Search {
+    /// Descends for all keys a level at a time, so that the cache misses of a level overlap.
+    fn descend(&mut self, arena: &Arena, top: u32, group: &[Update<'_>]) {
+        let Self { keys, leaves } = self;
+        keys.clear();
+        keys.extend(group.iter().map(|update| key_words(update.key)));
+        leaves.clear();
+        leaves.resize(group.len(), top);
+        if is_leaf(top) {
+            return;
+        }
+        let mut moving: Vec<_> = (0..group.len()).map(|key| (key, arena.fetch_node(top))).collect();
+        while !moving.is_empty() {
+            moving.retain_mut(|(key, node)| {
+                let link = step(node, &keys[*key]);
+                if is_leaf(link) {
+                    arena.fetch_record(link);
+                    leaves[*key] = link;
+                    return false;
+                }
+                *node = arena.fetch_node(link);
+                true
+            });
+        }
+    }
 }
 
 struct Batch<'t> {
     tree: &'t mut Tree,
     number: u64,
+    /// The hash of the top.
+    root: Short,
     changed: Changed,
+    fresh: Fresh,
 }
 
 impl Tree {
@@ -57,22 +102,26 @@ impl Tree {
         updates: &[Update<'_>],
     ) -> Result<Changed, TreeError> {
         check(updates)?;
-        let mut top = (top != NONE).then(|| Child { link: top, hash: short(&self.head().root()) });
+        let mut top = (top != NONE).then_some(top);
+        let root = short(&self.head().root());
         let changed = Changed { top: NONE, added: 0, removed: 0, replaced: Garbage::default() };
-        let mut batch = Batch { tree: self, number, changed };
+        let mut batch = Batch { tree: self, number, root, changed, fresh: Fresh::default() };
+        let mut search = Search::default();
         let mut ops = Vec::with_capacity(PIECE.min(updates.len()));
         for (piece, at) in updates.chunks(PIECE).zip((0..).step_by(PIECE)) {
             ops.clear();
-            for (group, at) in piece.chunks(LANES).zip((at..).step_by(LANES)) {
-                batch.find(top, group, at, &mut ops)?;
-            }
-            top = match top {
-                _ if ops.is_empty() => top,
+            batch.find(top, piece, at, &mut search, &mut ops)?;
+            let after = match top {
+                _ if ops.is_empty() => continue,
                 None => Some(batch.grow(&ops)?),
-                Some(top) => batch.change(top, &ops)?,
+                Some(link) => batch.change(Place { link, above: NONE, is_right: false }, &ops)?,
             };
+            top = after.map(|after| after.link);
+            if let Some(after) = after {
+                batch.root = batch.fresh.settle(&batch.tree.arena, after.hash);
+            }
         }
-        batch.changed.top = top.map_or(NONE, |top| top.link);
+        batch.changed.top = top.unwrap_or(NONE);
         Ok(batch.changed)
     }
 }
@@ -95,12 +144,13 @@ fn check(updates: &[Update<'_>]) -> Result<(), TreeError> {
 }
 
 impl Batch<'_> {
-    /// Finds at most [`LANES`] keys and adds what changes something to `ops`; the first has number `index`.
+    /// Finds the keys of a piece and adds what changes something to `ops`; the first has number `index`.
     fn find<'a>(
         &self,
-        top: Option<Child>,
+        top: Option<u32>,
         group: &[Update<'a>],
         index: usize,
+        search: &mut Search,
         ops: &mut Vec<Op<'a>>,
     ) -> Result<(), TreeError> {
         let Some(top) = top else {
@@ -108,27 +158,13 @@ impl Batch<'_> {
             return Ok(());
         };
         let arena = &*self.tree.arena;
-        let mut keys = [[0; _]; LANES];
-        let mut links = [top.link; LANES];
-        for (key, update) in keys.iter_mut().zip(group) {
-            *key = key_words(update.key);
-        }
-        let links = &mut links[..group.len()];
-        let mut moving = true;
-        while moving {
-            moving = false;
-            for (link, key) in links.iter_mut().zip(&keys) {
-                if !is_leaf(*link) {
-                    *link = arena.step_and_touch(*link, key);
-                    moving = true;
-                }
-            }
-        }
+        search.descend(arena, top, group);
+        let Search { keys, leaves } = search;
         for (at, update) in group.iter().enumerate() {
-            let (shared, here) = arena.compare(links[at], &keys[at], update.key.len());
+            let (shared, here) = arena.compare(leaves[at], &keys[at], update.key.len());
             let found = shared == 8 * update.key.len() && here == update.key.len();
             match update.value {
-                Some(value) if found && arena.value_is(links[at], value) => {}
+                Some(value) if found && arena.value_is(leaves[at], value) => {}
                 None if !found => {}
                 _ if found => ops.push(op(update, FOUND)),
                 _ if shared == 8 * here.min(update.key.len()) => {
@@ -141,7 +177,7 @@ impl Batch<'_> {
     }
 
     /// Applies `ops`, all of which arrive at `at`.
-    fn change(&mut self, at: Child, ops: &[Op<'_>]) -> Result<Option<Child>, TreeError> {
+    fn change(&mut self, at: Place, ops: &[Op<'_>]) -> Result<Option<Child>, Full> {
         let parts = ops.iter().map(|op| op.parts).min().unwrap_or(FOUND);
         if is_leaf(at.link) {
             return if parts < FOUND { self.split(at, parts, ops) } else { self.replace(at, &ops[0]) };
@@ -151,11 +187,11 @@ impl Batch<'_> {
     }
 
     /// Puts a new node above `at`, at the first bit where an op parts from it.
-    fn split(&mut self, at: Child, bit: u16, ops: &[Op<'_>]) -> Result<Option<Child>, TreeError> {
+    fn split(&mut self, at: Place, bit: u16, ops: &[Op<'_>]) -> Result<Option<Child>, Full> {
         let (left, right) = halves(ops, bit);
         let new_is_right = right.first().is_some_and(|op| op.parts == bit);
         let (stay, new) = if new_is_right { (left, right) } else { (right, left) };
-        let old = if stay.is_empty() { Some(at) } else { self.change(at, stay)? };
+        let old = if stay.is_empty() { Some(self.unchanged(at)) } else { self.change(at, stay)? };
         let new = self.grow(new)?;
         match old {
             None => Ok(Some(new)),
@@ -165,7 +201,7 @@ impl Batch<'_> {
     }
 
     /// The sub-tree of new keys alone.
-    fn grow(&mut self, ops: &[Op<'_>]) -> Result<Child, TreeError> {
+    fn grow(&mut self, ops: &[Op<'_>]) -> Result<Child, Full> {
         let (first, last) = (&ops[0], &ops[ops.len() - 1]);
         if ops.len() == 1 {
             self.changed.added += 1;
@@ -177,13 +213,13 @@ impl Batch<'_> {
         self.join(bit, left, right)
     }
 
-    fn leaf(&mut self, op: &Op<'_>, value: &[u8]) -> Result<Child, TreeError> {
+    fn leaf(&mut self, op: &Op<'_>, value: &[u8]) -> Result<Child, Full> {
         let Tree { arena, slots, .. } = &mut *self.tree;
         let link = slots.record(arena, self.number, op.key, value)?;
-        Ok(Child { link, hash: op.leaf })
+        Ok(Child { link, hash: self.fresh.known(op.leaf) })
     }
 
-    fn replace(&mut self, at: Child, op: &Op<'_>) -> Result<Option<Child>, TreeError> {
+    fn replace(&mut self, at: Place, op: &Op<'_>) -> Result<Option<Child>, Full> {
         self.changed.replaced.push(&self.tree.arena, at.link);
         if let Some(value) = op.value {
             return self.leaf(op, value).map(Some);
@@ -192,38 +228,50 @@ impl Batch<'_> {
         Ok(None)
     }
 
-    fn descend(&mut self, at: Child, node: Node, ops: &[Op<'_>]) -> Result<Option<Child>, TreeError> {
+    fn descend(&mut self, at: Place, node: Node, ops: &[Op<'_>]) -> Result<Option<Child>, Full> {
         let (to_left, to_right) = halves(ops, node.bit);
-        let bytes = self.tree.arena.block(at.link);
-        let side = |from: usize, link| {
-            let mut hash = [0; 31];
-            hash.copy_from_slice(&bytes[from..from + 31]);
-            Child { link, hash }
-        };
-        let (left, right) = (side(2, node.left), side(33, node.right));
-        let left = if to_left.is_empty() { Some(left) } else { self.change(left, to_left)? };
-        let right = if to_right.is_empty() { Some(right) } else { self.change(right, to_right)? };
+        let left = self.side(Place { link: node.left, above: at.link, is_right: false }, to_left)?;
+        let right = self.side(Place { link: node.right, above: at.link, is_right: true }, to_right)?;
         let (Some(left), Some(right)) = (left, right) else {
             self.changed.replaced.push(&self.tree.arena, at.link);
-            return Ok(left.or(right));
+            return Ok(left.or(right).map(|only| match only.hash {
+                KEPT => self.unchanged(Place { link: only.link, above: at.link, is_right: right.is_some() }),
+                _ => only,
+            }));
         };
+        let block = self.tree.arena.block(at.link);
         if node.birth == self.number {
-            return Ok(Some(self.write(at.link, node.bit, left, right)));
+            return Ok(Some(self.write(at.link, node.bit, left, right, &block)));
         }
         self.changed.replaced.push(&self.tree.arena, at.link);
-        self.join(node.bit, left, right).map(Some)
-    }
-
-    fn join(&mut self, bit: u16, left: Child, right: Child) -> Result<Child, TreeError> {
         let link = self.tree.slots.node(&self.tree.arena)?;
-        Ok(self.write(link, bit, left, right))
+        Ok(Some(self.write(link, node.bit, left, right, &block)))
     }
 
-    fn write(&mut self, link: u32, bit: u16, left: Child, right: Child) -> Child {
-        let bytes = block(bit, &left.hash, &right.hash);
+    fn side(&mut self, at: Place, ops: &[Op<'_>]) -> Result<Option<Child>, Full> {
+        if ops.is_empty() { Ok(Some(Child { link: at.link, hash: KEPT })) } else { self.change(at, ops) }
+    }
+
+    /// What is at a place, to be put elsewhere.
+    fn unchanged(&mut self, at: Place) -> Child {
+        let mut hash = self.root;
+        if at.above != NONE {
+            let from = if at.is_right { 33 } else { 2 };
+            hash.copy_from_slice(&self.tree.arena.block(at.above)[from..from + 31]);
+        }
+        Child { link: at.link, hash: self.fresh.known(hash) }
+    }
+
+    fn join(&mut self, bit: u16, left: Child, right: Child) -> Result<Child, Full> {
+        let link = self.tree.slots.node(&self.tree.arena)?;
+        Ok(self.write(link, bit, left, right, &block(bit, &[0; 31], &[0; 31])))
+    }
+
+    /// Writes a node; `block` has the hashes of children that are [`KEPT`].
+    fn write(&mut self, link: u32, bit: u16, left: Child, right: Child, block: &[u8; 64]) -> Child {
         let node = Node { bit, left: left.link, right: right.link, birth: self.number };
-        self.tree.arena.write_node(link, node, &bytes);
-        Child { link, hash: short(&Purpose::Node.hash(&bytes)) }
+        self.tree.arena.write_node(link, node, block);
+        Child { link, hash: self.fresh.node(link, left.hash, right.hash) }
     }
 }
 

@@ -1,5 +1,5 @@
 //! A small domain with every sort of kind, and given/when/then over `control::execute`.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 

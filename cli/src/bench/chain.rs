@@ -1,0 +1,187 @@
+//! The chain that is measured: a society of many authors that rate each other, on an embedded log in a directory that is
+//! removed afterwards.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use chaoschain_command::{Clock, CommandOptions, CommandService};
+use chaoschain_events::envelope::{VerifiedEnvelope, sign};
+use chaoschain_events::log::{EmbeddedLog, EmbeddedOptions, EventLog};
+use chaoschain_events::signature::SecretKey;
+use chaoschain_projector::{Producer, Projection, ProjectionOptions, seal_genesis};
+use chaoschain_schemas::control::{GENESIS_VERSION, Genesis, GenesisAccount, Parameters, Role};
+use chaoschain_schemas::society::{AgentRegistration, Payload, Personality, ReputationUpdate};
+use chaoschain_schemas::{AccountId, BODY_VERSION, Body, ChainId, Fixed, Micros, Sequence, Timestamp, codec};
+use chaoschain_society::Society;
+use chaoschain_state::domain::{Domain, Machine};
+use rayon::prelude::*;
+
+use crate::error::{CliError, Exit, Outcome};
+
+/// How long a signed event may wait to be used, for slow machines.
+const VALID_FOR: Micros = Micros::from_secs(24 * 3600);
+
+pub(super) fn runtime() -> Outcome<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| failed(&error))
+}
+
+/// An error that a benchmark has no better word for.
+pub(super) fn failed(error: &dyn std::fmt::Display) -> CliError {
+    CliError::new(Exit::Unavailable, "bench_failed", error.to_string())
+}
+
+struct Author {
+    id: AccountId,
+    key: SecretKey,
+    nonce: u64,
+}
+
+/// A running node with authors and their signed registrations.
+pub(super) struct Bench {
+    dir: tempfile::TempDir,
+    pub(super) log: Arc<dyn EventLog>,
+    pub(super) projection: Projection,
+    pub(super) service: CommandService,
+    chain: ChainId,
+    authors: Vec<Author>,
+    registrations: Vec<VerifiedEnvelope>,
+}
+
+impl Bench {
+    pub(super) async fn new(authors: usize) -> Outcome<Self> {
+        let dir = tempfile::tempdir().map_err(|error| failed(&error))?;
+        let producer_key = Arc::new(SecretKey::from_seed(&[0xbe; 32]));
+        let producer =
+            Producer { account: AccountId::from_first_key(&producer_key.public()), key: producer_key };
+        let genesis = genesis(&producer);
+        let (chain, message) = seal_genesis(&Society, &genesis, &producer.key)?;
+        let log = EmbeddedLog::open(dir.path().join("log"), EmbeddedOptions::default())?;
+        let log: Arc<dyn EventLog> = Arc::new(log);
+        log.append(Sequence(0), message).await?;
+        let projection = open(&log, dir.path().join("state"), 256).await?;
+        let service = CommandService::start(projection.clone(), producer, CommandOptions::default())
+            .map_err(|error| failed(&error))?;
+        let mut bench = Self {
+            dir,
+            log,
+            projection,
+            service,
+            chain,
+            authors: (0..authors as u64).into_par_iter().map(author).collect(),
+            registrations: Vec::new(),
+        };
+        bench.registrations = bench.sign_registrations()?;
+        Ok(bench)
+    }
+
+    pub(super) fn registrations(&self) -> &[VerifiedEnvelope] {
+        &self.registrations
+    }
+
+    pub(super) fn state_dir(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(super) fn author_ids(&self) -> impl Iterator<Item = AccountId> {
+        self.authors.iter().map(|author| author.id)
+    }
+
+    fn sign_registrations(&mut self) -> Outcome<Vec<VerifiedEnvelope>> {
+        let chain = self.chain;
+        let now = Clock::system().now();
+        let payload = codec::encode(&AgentRegistration { personality: Personality::Rational });
+        let signed = self
+            .authors
+            .par_iter_mut()
+            .map(|author| author.sign(chain, now, AgentRegistration::KIND, payload.clone()));
+        signed.collect()
+    }
+
+    /// Signs `count` ratings; authors take turns, and each rates another one every time.
+    pub(super) fn sign_ratings(&mut self, count: usize) -> Outcome<Vec<VerifiedEnvelope>> {
+        let chain = self.chain;
+        let now = Clock::system().now();
+        let ids: Vec<AccountId> = self.author_ids().collect();
+        let mut signed = Vec::with_capacity(count);
+        while signed.len() < count {
+            let turn = (count - signed.len()).min(ids.len());
+            let round = self.authors[..turn].par_iter_mut().enumerate().map(|(place, author)| {
+                let far = 1 + (author.nonce as usize).wrapping_mul(7919) % (ids.len() - 1);
+                let subject = ids[(place + far) % ids.len()];
+                let rating = Fixed::from_millionths(100_000 * (1 + (author.nonce % 9) as i64));
+                author.sign(
+                    chain,
+                    now,
+                    ReputationUpdate::KIND,
+                    codec::encode(&ReputationUpdate { subject, rating }),
+                )
+            });
+            signed.extend(round.collect::<Outcome<Vec<_>>>()?);
+        }
+        Ok(signed)
+    }
+
+    pub(super) async fn close(self) {
+        self.service.shut_down().await;
+        let projection = self.projection;
+        drop(tokio::task::spawn_blocking(move || projection.close()).await);
+        self.log.close().await;
+    }
+}
+
+impl Author {
+    fn sign(
+        &mut self,
+        chain: ChainId,
+        now: Timestamp,
+        kind: u16,
+        payload: Vec<u8>,
+    ) -> Outcome<VerifiedEnvelope> {
+        let body = Body {
+            version: BODY_VERSION,
+            chain,
+            epoch: 0,
+            author: self.id,
+            lane: 0,
+            nonce: self.nonce,
+            valid_until: now.saturating_add(VALID_FOR),
+            occurred_at: None,
+            correlation: None,
+            causation: None,
+            expects: Vec::new(),
+            attachment: None,
+            kind,
+            payload: payload.into(),
+        };
+        self.nonce += 1;
+        sign(&body, &[(self.id, &self.key)]).map_err(|error| failed(&error))
+    }
+}
+
+fn author(number: u64) -> Author {
+    let key = SecretKey::from_seed(blake3::hash(&number.to_be_bytes()).as_bytes());
+    Author { id: AccountId::from_first_key(&key.public()), key, nonce: 0 }
+}
+
+fn genesis(producer: &Producer) -> Genesis {
+    Genesis {
+        version: GENESIS_VERSION,
+        name: "bench".into(),
+        domain: Society::ID.into(),
+        rules: Society::RULES,
+        sub_trees: Society::SUB_TREES.iter().map(|&name| name.to_owned()).collect(),
+        timestamp: Clock::system().now(),
+        parameters: Parameters { valid_until_max: Micros(2 * VALID_FOR.0), ..Parameters::default() },
+        domain_parameters: Society.default_parameters().into(),
+        accounts: vec![GenesisAccount { key: producer.key.public(), role: Role::Producer, weight: 1 }],
+    }
+}
+
+/// A projection of `log` in a directory of its own, following.
+pub(super) async fn open(log: &Arc<dyn EventLog>, dir: PathBuf, fold_batch: usize) -> Outcome<Projection> {
+    let options = ProjectionOptions { fold_batch, ..ProjectionOptions::new(dir) };
+    let projection =
+        Projection::open(options, Arc::new(Society), Arc::clone(log), Vec::new(), &|_| {}).await?;
+    projection.start().map_err(|error| failed(&error))?;
+    Ok(projection)
+}

@@ -1,0 +1,158 @@
+//! The data directory of a node: where everything is, and who may read it.
+//!
+//! # Format
+//! ```text
+//! DIR/                 0700
+//!   chain.toml         0600  chain id, name, domain; written last, so it stands only in a whole directory
+//!   keys/producer.key  0600  see keyfile.rs
+//!   log/               0700  the embedded log
+//!   state/             0700  projection.redb, and evidence-*.json if the node ever stopped
+//! ```
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use chaoschain_projector::create_private_dir;
+use chaoschain_schemas::ChainId;
+use figment::Figment;
+use figment::providers::{Format as _, Toml};
+use serde::Deserialize;
+
+use crate::App;
+use crate::error::{CliError, Exit, Outcome};
+
+/// What `chain.toml` says.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub(crate) struct Chain {
+    #[serde(rename = "chain")]
+    pub(crate) id: ChainId,
+    pub(crate) name: String,
+    pub(crate) domain: String,
+}
+
+/// A data directory.
+#[derive(Clone, Debug)]
+pub(crate) struct DataDir {
+    root: PathBuf,
+}
+
+impl DataDir {
+    /// Names the directory without looking at it.
+    pub(crate) fn at(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn log(&self) -> PathBuf {
+        self.root.join("log")
+    }
+
+    pub(crate) fn state(&self) -> PathBuf {
+        self.root.join("state")
+    }
+
+    pub(crate) fn producer_key(&self) -> PathBuf {
+        self.root.join("keys").join("producer.key")
+    }
+
+    fn chain_file(&self) -> PathBuf {
+        self.root.join("chain.toml")
+    }
+
+    /// Makes the directory for a new chain; it must be empty or not there.
+    pub(crate) fn create(root: &Path) -> Outcome<Self> {
+        let this = Self::at(root);
+        let occupied = match fs::read_dir(root) {
+            Ok(mut entries) => entries.next().is_some(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+            Err(error) => return Err(CliError::file("list", root, &error)),
+        };
+        if occupied {
+            let chain = this.chain_file().is_file();
+            let (code, what) =
+                if chain { ("chain_exists", "holds a chain") } else { ("dir_occupied", "is not empty") };
+            let message = format!("{} {what} already", root.display());
+            return Err(CliError::new(Exit::Refused, code, message)
+                .hint("name another directory with --dir or --into"));
+        }
+        for dir in [root.to_path_buf(), this.root.join("keys"), this.state()] {
+            create_private_dir(&dir).map_err(|error| CliError::file("make", &dir, &error))?;
+        }
+        Ok(this)
+    }
+
+    /// Writes `chain.toml`: from now on the directory holds a chain.
+    pub(crate) fn seal(&self, chain: &Chain) -> Outcome {
+        let Chain { id, name, domain } = chain;
+        let text = format!("chain = \"{id}\"\nname = \"{name}\"\ndomain = \"{domain}\"\n");
+        write_private(&self.chain_file(), text.as_bytes())
+    }
+
+    /// Reads `chain.toml`.
+    pub(crate) fn chain(&self) -> Outcome<Chain> {
+        let file = self.chain_file();
+        if !file.is_file() {
+            let message = format!("{} holds no chain: there is no chain.toml", self.root.display());
+            return Err(CliError::usage("chain_missing", message)
+                .hint("make one with `chaoschain init --dir DIR`, or name another with --dir"));
+        }
+        Figment::from(Toml::file_exact(&file)).extract().map_err(|error| {
+            let message = format!("{} cannot be read: {error}", file.display());
+            CliError::new(Exit::Corrupt, "chain_file_malformed", message)
+        })
+    }
+
+    /// [`DataDir::chain`], which has to be of the program's domain.
+    pub(crate) fn chain_of(&self, app: &App) -> Outcome<Chain> {
+        let chain = self.chain()?;
+        if chain.domain == app.machine.id() {
+            return Ok(chain);
+        }
+        let message = format!(
+            "the chain in {} runs the domain {:?}, this program runs {:?}",
+            self.root.display(),
+            chain.domain,
+            app.machine.id()
+        );
+        Err(CliError::new(Exit::Refused, "domain_wrong", message)
+            .hint("run the program of the chain's own domain"))
+    }
+}
+
+/// Writes a file that only its owner may read, whole or not at all.
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Outcome {
+    let temporary = path.with_extension("tmp");
+    let write = || {
+        let mut file = private_file(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)
+    };
+    write().map_err(|error| CliError::file("write", path, &error))
+}
+
+fn private_file(path: &Path) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// Whether others than the owner may read or write `path`; `None` where that cannot be told.
+pub(crate) fn open_to_others(path: &Path) -> Option<bool> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        fs::metadata(path).ok().map(|metadata| metadata.permissions().mode() & 0o077 != 0)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        None
+    }
+}

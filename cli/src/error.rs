@@ -1,0 +1,192 @@
+//! Errors as people and scripts see them: a stable code, what failed on what, what to do, and an exit code.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::path::Path;
+
+use chaoschain_events::log::{AppendError, LogError};
+use chaoschain_projector::{FoldError, GenesisError, OpenError, StoreError};
+use chaoschain_query::QueryError;
+use chaoschain_query::verify::VerifyError;
+use chaoschain_schemas::api::ErrorBody;
+use serde::Serialize;
+
+/// What a process of this command line ends with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done.
+    Ok = 0,
+    /// Refused by the rules, or a check did not hold. Trying the same again gives the same.
+    Refused = 1,
+    /// The command line, a configuration or an input file is not of its form.
+    Usage = 2,
+    /// Something is busy, locked, full or cannot be reached now. The same may work later.
+    Unavailable = 3,
+    /// Stored data is damaged, or two folds disagree. Somebody has to look.
+    Corrupt = 4,
+    /// Stopped by a signal; what was done is kept.
+    Interrupted = 130,
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a command did not do what it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CliError {
+    /// A stable word for programs.
+    pub code: Cow<'static, str>,
+    /// What failed, on what.
+    pub message: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// What the process ends with.
+    #[serde(skip)]
+    pub exit: Exit,
+}
+
+/// What a command comes to.
+pub type Outcome<T = ()> = Result<T, CliError>;
+
+impl CliError {
+    /// An error without a hint.
+    pub fn new(exit: Exit, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self { code: code.into(), message: message.into(), hint: None, exit }
+    }
+
+    /// An error in what was typed or in a file that was given.
+    pub fn usage(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, code, message)
+    }
+
+    /// A file that cannot be worked on.
+    pub fn file(action: &str, path: &Path, error: &std::io::Error) -> Self {
+        let exit = match error.kind() {
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::InvalidInput => Exit::Usage,
+            _ => Exit::Unavailable,
+        };
+        let code = match error.kind() {
+            std::io::ErrorKind::NotFound => "file_missing",
+            std::io::ErrorKind::PermissionDenied => "file_denied",
+            std::io::ErrorKind::AlreadyExists => "file_exists",
+            std::io::ErrorKind::StorageFull => "no_space",
+            _ => "file_io",
+        };
+        Self::new(exit, code, format!("cannot {action} {}: {error}", path.display()))
+    }
+
+    /// The same with a hint.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// What a node has answered instead of what was asked for, with its HTTP status.
+    pub fn answered(status: u16, body: ErrorBody) -> Self {
+        let exit = if status == 429 || status >= 500 { Exit::Unavailable } else { Exit::Refused };
+        let hint = body.retry_after_ms.map(|ms| format!("try again in {ms} ms"));
+        let hint = hint.or_else(|| hint_for(&body.code).map(str::to_owned));
+        Self { code: body.code.into(), message: body.message, hint, exit }
+    }
+
+    fn coded(code: &str, message: String) -> Self {
+        let hint = hint_for(code).map(str::to_owned);
+        Self { code: code.to_owned().into(), message, hint, exit: exit_of(code) }
+    }
+}
+
+/// What an error of the crates below ends a process with, by its code.
+fn exit_of(code: &str) -> Exit {
+    match code {
+        "store_corrupt" | "row_changed" | "root_mismatch" | "log_corrupt" | "log_behind"
+        | "log_rewritten" | "store_foreign" | "log_foreign_file" | "state_diverged" | "state_damaged"
+        | "genesis_malformed" | "record_corrupt" | "store_unreadable" | "log_changed" => Exit::Corrupt,
+        "store_locked" | "store_no_space" | "store_io" | "log_locked" | "log_io" | "log_unavailable"
+        | "log_busy" | "log_no_space" | "log_append_unclear" | "log_closed" | "thread_unavailable"
+        | "height_not_reached" => Exit::Unavailable,
+        _ => Exit::Refused,
+    }
+}
+
+/// What to do, where the message does not say it already.
+fn hint_for(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "log_locked" | "store_locked" => {
+            "a node has this directory open: ask that node with --node URL, or stop it first"
+        }
+        "row_changed" | "root_mismatch" | "store_corrupt" => {
+            "the log is the truth: move the state directory away and rebuild it with `chaoschain replay`"
+        }
+        "log_corrupt" => "restore the log from a backup or from another node; do not edit it",
+        "log_behind" | "log_rewritten" => {
+            "put the right log back; if it is lost, restore a backup of log and state together"
+        }
+        "domain_wrong" => "run the program of the chain's own domain",
+        "nonce_used" | "nonce_ahead" => "leave --nonce away to take the account's next one",
+        "account_unknown" => {
+            "register it first, with a kind that registers (see `chaoschain submit --kinds`)"
+        }
+        "validity_too_long" | "expired" => "give a shorter --valid-for, and check the clocks",
+        "absent" => "with --proof its absence is proven",
+        "producer_untrusted" | "chain_wrong" => "is this the trust file of that chain?",
+        "read_unknown" | "model_unknown" => "`chaoschain get reads` lists what can be asked",
+        _ => return None,
+    })
+}
+
+impl fmt::Display for CliError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error[{}]: {}", self.code, self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, "\n  hint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for CliError {}
+
+macro_rules! from_coded {
+    ($($error:ty),* $(,)?) => {$(
+        impl From<$error> for CliError {
+            fn from(error: $error) -> Self {
+                Self::coded(error.code(), error.to_string())
+            }
+        }
+    )*};
+}
+from_coded!(OpenError, StoreError, LogError, AppendError, GenesisError, FoldError, VerifyError, QueryError);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_say_code_message_and_hint() {
+        let error = CliError::usage("key_missing", "no key was given").hint("give one with --key FILE");
+        assert_eq!(
+            error.to_string(),
+            "error[key_missing]: no key was given\n  hint: give one with --key FILE"
+        );
+        assert_eq!(
+            serde_json::to_string(&error).unwrap(),
+            r#"{"code":"key_missing","message":"no key was given","hint":"give one with --key FILE"}"#
+        );
+    }
+
+    #[test]
+    fn exits_follow_from_codes() {
+        let of = |error: CliError| error.exit;
+        assert_eq!(of(StoreError::Corrupt("x".into()).into()), Exit::Corrupt);
+        assert_eq!(of(StoreError::NoSpace.into()), Exit::Unavailable);
+        assert_eq!(of(VerifyError::TrustEmpty.into()), Exit::Refused);
+        let busy = ErrorBody { code: "busy".into(), message: "full".into(), retry_after_ms: Some(5) };
+        assert_eq!(of(CliError::answered(429, busy)), Exit::Unavailable);
+    }
+}

@@ -1,0 +1,27 @@
+//! Log lines on standard error.
+
+use std::io::IsTerminal as _;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Config, LogFormat};
+use crate::error::{CliError, Outcome};
+
+/// Starts logging. `default` is the filter where the configuration has none.
+pub(crate) fn start(config: &Config, default: &str) -> Outcome {
+    let wanted = if config.log_level.is_empty() { default } else { &config.log_level };
+    let filter = EnvFilter::try_new(wanted).map_err(|error| {
+        CliError::usage("log_level_invalid", format!("log level {wanted:?} is refused: {error}"))
+            .hint("say error, warn, info, debug or trace, or a filter such as chaoschain_command=debug")
+    })?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
+    // A second start, in tests, keeps the first.
+    let _ = match config.log_format {
+        LogFormat::Text => builder.with_target(false).try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+    Ok(())
+}

@@ -1,0 +1,9 @@
+//! The binary as people run it, process by process.
+
+#![expect(clippy::unwrap_used, reason = "a test's own helpers may panic")]
+
+mod errors;
+mod import;
+mod keys;
+mod node;
+mod support;

@@ -1,0 +1,182 @@
+//! What the suite is written with: the real binary, authors that sign for themselves, and random numbers from a seed.
+
+use std::io::Read as _;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use chaoschain_events::envelope::sign;
+use chaoschain_events::signature::SecretKey;
+use chaoschain_schemas::api::{BatchOutcome, Receipt};
+use chaoschain_schemas::society::{AgentRegistration, Payload, Personality};
+use chaoschain_schemas::{AccountId, BODY_VERSION, Blob, Body, ChainId, Timestamp, TransitionId, codec};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_chaoschain-under-test");
+/// How long a node may take to serve before the test gives up on it.
+const START_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runs the binary to its end.
+pub fn run(line: &[&str]) -> Output {
+    Command::new(BINARY).args(line).env_remove("CHAOSCHAIN_DIR").output().unwrap()
+}
+
+/// Runs the binary, which must succeed; its `--json` answer.
+pub fn json(line: &[&str]) -> serde_json::Value {
+    let output = run(&[line, &["--json"]].concat());
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{line:?}: {out}{err}");
+    serde_json::from_str(&out).unwrap_or_else(|error| panic!("{line:?}: {error}: {out}"))
+}
+
+/// A node of its own process; killed when dropped.
+pub struct Node {
+    child: Child,
+    pub url: String,
+    pub chain: ChainId,
+    agent: ureq::Agent,
+}
+
+impl Node {
+    /// Starts a node on `dir` and waits until it serves.
+    pub fn up(dir: &Path) -> Self {
+        let ready = dir.join("ready.json");
+        std::fs::remove_file(&ready).ok();
+        let mut child = Command::new(BINARY)
+            .args(["up", "--listen", "127.0.0.1:0", "--log-level", "warn", "--dir"])
+            .arg(dir)
+            .arg("--ready-file")
+            .arg(&ready)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let started = Instant::now();
+        let answer = loop {
+            let written = std::fs::read_to_string(&ready).unwrap_or_default();
+            if let Ok(answer) = serde_json::from_str::<serde_json::Value>(&written) {
+                break answer;
+            }
+            if let Some(status) = child.try_wait().unwrap() {
+                let mut said = String::new();
+                child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+                panic!("the node ended with {status}: {said}");
+            }
+            assert!(started.elapsed() < START_PATIENCE, "the node did not come up");
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        let text =
+            |name: &str| answer[name].as_str().unwrap_or_else(|| panic!("no {name} in {answer}")).to_owned();
+        let url = text("address");
+        // Refusals are answers too, and a killed node must be noticed quickly.
+        let agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(Duration::from_secs(30)))
+            .build()
+            .new_agent();
+        Self { child, url, chain: text("chain").parse().unwrap(), agent }
+    }
+
+    /// Submits envelopes together; `None` when the node did not answer, which says nothing about what became of them.
+    pub fn submit(&self, envelopes: &[Blob]) -> Option<Vec<BatchOutcome>> {
+        let answer = self
+            .agent
+            .post(format!("{}/v1/transitions/batch", self.url))
+            .header("content-type", "application/msgpack")
+            .header("accept", "application/msgpack")
+            .send(&codec::encode(envelopes)[..]);
+        let body = answer.ok()?.body_mut().read_to_vec().ok()?;
+        Some(codec::decode_trusted(&body).unwrap())
+    }
+
+    /// Ends the process as a power cut would.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// The process, for whoever kills it while others submit.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// An author and its next nonce.
+pub struct Author {
+    key: SecretKey,
+    pub id: AccountId,
+    nonce: u64,
+    chain: ChainId,
+}
+
+impl Author {
+    pub fn new(chain: ChainId, number: u64) -> Self {
+        let mut seed = [0; 32];
+        seed[..8].copy_from_slice(&number.to_be_bytes());
+        let key = SecretKey::from_seed(&seed);
+        Self { id: AccountId::from_first_key(&key.public()), key, nonce: 0, chain }
+    }
+
+    /// Signs the author's next transition, valid for some minutes from now.
+    pub fn sign<P: Payload>(&mut self, payload: &P) -> (TransitionId, Blob) {
+        let body = Body {
+            version: BODY_VERSION,
+            chain: self.chain,
+            epoch: 0,
+            author: self.id,
+            lane: 0,
+            nonce: self.nonce,
+            valid_until: Timestamp(now().0 + 500_000_000),
+            occurred_at: None,
+            correlation: None,
+            causation: None,
+            expects: Vec::new(),
+            attachment: None,
+            kind: P::KIND,
+            payload: codec::encode(payload).into(),
+        };
+        self.nonce += 1;
+        let envelope = sign(&body, &[(self.id, &self.key)]).unwrap();
+        (envelope.id(), envelope.bytes().to_vec().into())
+    }
+
+    pub fn register(&mut self) -> (TransitionId, Blob) {
+        self.sign(&AgentRegistration { personality: Personality::Neutral })
+    }
+}
+
+fn now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    Timestamp(u64::try_from(since.as_micros()).unwrap())
+}
+
+/// The receipt of an outcome, or the code of its refusal.
+pub fn receipt(outcome: &BatchOutcome) -> Result<Receipt, &str> {
+    outcome.receipt.ok_or_else(|| outcome.error.as_ref().map_or("neither", |error| &error.code))
+}
+
+/// Numbers that look random and are the same for a seed (splitmix64).
+pub struct Random(pub u64);
+
+impl Random {
+    /// Seeded from `CHAOSCHAIN_SEED`, or the clock; says which.
+    pub fn new(test: &str) -> Self {
+        let given = std::env::var("CHAOSCHAIN_SEED").ok().and_then(|seed| seed.parse().ok());
+        let seed = given.unwrap_or(now().0);
+        eprintln!("{test}: CHAOSCHAIN_SEED={seed}");
+        Self(seed)
+    }
+
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % end
+    }
+}
