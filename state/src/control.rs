@@ -133,7 +133,7 @@ pub fn block_context(
         epoch: state.epoch,
         rules: state.rules,
         parameters: parameters.ok_or_else(|| missing(keys::parameters()))?,
-        domain_parameters: domain_parameters.map(|value| value.to_vec()).unwrap_or_default(),
+        domain_parameters: domain_parameters.ok_or_else(|| missing(keys::domain_parameters()))?.to_vec(),
     })
 }
 

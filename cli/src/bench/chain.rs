@@ -108,7 +108,7 @@ impl Bench {
             let round = self.authors[..turn].par_iter_mut().enumerate().map(|(place, author)| {
                 let far = 1 + (author.nonce as usize).wrapping_mul(7919) % (ids.len() - 1);
                 let subject = ids[(place + far) % ids.len()];
-                let rating = Fixed::from_millionths(100_000 * (1 + (author.nonce % 9) as i64));
+                let rating = Fixed::from_millionths(100_000 * (1 + author.nonce % 9).cast_signed());
                 author.sign(
                     chain,
                     now,

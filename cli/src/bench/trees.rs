@@ -21,8 +21,8 @@ pub(super) fn measure(leaves: u64) -> Vec<Figure> {
         (0..leaves).map(|number| (key(number), value(number))).collect();
     rows.sort_unstable();
     let start = Instant::now();
-    let hashed = rows.iter().map(|(key, value)| (key, value, leaf_hash(key, &value_hash(value))));
-    let Ok(mut tree) = Tree::from_sorted(hashed) else { return Vec::new() };
+    let entries = rows.iter().map(|(key, value)| (key, value, leaf_hash(key, &value_hash(value))));
+    let Ok(mut tree) = Tree::from_sorted(entries) else { return Vec::new() };
     let rebuild = start.elapsed();
     drop(rows);
     let mut figures = vec![

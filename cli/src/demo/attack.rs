@@ -64,9 +64,8 @@ pub(super) fn edit(dir: &Path, who: &AccountId, thief: Thief) -> Outcome {
 
 /// Starts a node on the edited file; it must refuse.
 pub(super) async fn start(dir: &Path, log: &Arc<dyn EventLog>) -> Outcome<Caught> {
-    let error = match open(dir, log).await {
-        Ok(_) => return Err(CliError::new(Exit::Corrupt, "demo_broken", "the edited row went unnoticed")),
-        Err(error) => error,
+    let Err(error) = open(dir, log).await else {
+        return Err(CliError::new(Exit::Corrupt, "demo_broken", "the edited row went unnoticed"));
     };
     let key = match &error {
         OpenError::Store(StoreError::RowChanged(key)) => Some(*key),

@@ -317,8 +317,8 @@ async fn attack_itself(stage: &Stage, script: &Script, dir: &Path, head: &Head) 
         attacks
             .push(json!({ "what": what, "code": caught.code, "key": caught.key.map(|key| key.to_string()) }));
     }
-    let state = dir.join("state");
-    std::fs::remove_dir_all(&state).map_err(|error| CliError::file("remove", &state, &error))?;
+    let stored = dir.join("state");
+    std::fs::remove_dir_all(&stored).map_err(|error| CliError::file("remove", &stored, &error))?;
     let projection = cast::open(dir, &stage.log).await?;
     let caught_up = projection.wait_cursor(stage.log.tip().await?).await;
     let replayed = projection.head();
