@@ -130,7 +130,11 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Outcome {
         let mut file = private_file(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        fs::rename(&temporary, path)
+        fs::rename(&temporary, path)?;
+        // A key whose name a power cut forgets is lost.
+        #[cfg(unix)]
+        File::open(path.parent().filter(|dir| *dir != Path::new("")).unwrap_or(Path::new(".")))?.sync_all()?;
+        Ok(())
     };
     write().map_err(|error| CliError::file("write", path, &error))
 }

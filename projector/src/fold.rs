@@ -82,6 +82,9 @@ pub enum FoldError {
         /// The newest one known here.
         known: u16,
     },
+    /// Nobody would take a block of this producer.
+    #[error("{0} is not a producer under the key this node seals with: was it rotated? start with the current key")]
+    NotProducer(AccountId),
     /// This node's own state cannot be used.
     #[error("this node's state is damaged: {0}")]
     State(String),
@@ -94,6 +97,7 @@ impl FoldError {
             Self::Skip(skip) => skip.code,
             Self::Diverged { .. } => "state_diverged",
             Self::RulesUnknown { .. } => "rules_unknown",
+            Self::NotProducer(_) => "producer_unauthorised",
             Self::State(_) => "state_damaged",
         }
     }
@@ -201,7 +205,10 @@ impl Fold {
     /// # Errors
     /// [`FoldError`]; then the head has not moved, and speculative blocks are kept when the message was skipped.
     pub fn fold(&mut self, sequence: Sequence, block: &VerifiedBlock) -> Result<Folded, FoldError> {
-        if let Some(folded) = self.confirm_if(&block.header_hash(), sequence) {
+        // By the whole message: a header says nothing of the key that signed it, and others may sign ours.
+        if self.speculative.front().is_some_and(|own| own.block.message() == block.message())
+            && let Some(folded) = self.confirm(sequence)
+        {
             return Ok(folded);
         }
         let context = self.check_header(block)?;
@@ -235,7 +242,7 @@ impl Fold {
     pub fn skip_of(&self, error: &BlockError) -> Skip {
         let sealed_by = error.sealed_by.as_deref();
         let producers = sealed_by.is_some_and(|(header, key)| {
-            header.chain == self.chain() && self.is_producer(header.producer, key)
+            header.chain == self.chain() && is_producer(&self.head, header.producer, key)
         });
         Skip {
             class: if producers { SkipClass::Invalid } else { SkipClass::Foreign },
@@ -243,12 +250,6 @@ impl Fold {
             message: error.to_string(),
             producer: sealed_by.map(|(header, _)| header.producer),
         }
-    }
-
-    fn is_producer(&self, id: AccountId, key: &PublicKey) -> bool {
-        let view = BaseView::new(&*self.head.state);
-        let account: Option<Account> = (&view as &dyn View).record(&control::keys::account(&id));
-        account.is_some_and(|account| control::may_produce(&account) && account.key == *key)
     }
 
     /// The facts of a header that need the chain before it.
@@ -264,7 +265,7 @@ impl Fold {
                 format!("the block is for chain {}", header.chain),
             );
         }
-        if !self.is_producer(header.producer, block.producer_key()) {
+        if !is_producer(&self.head, header.producer, block.producer_key()) {
             let text = format!("{} is not a producer under this key", header.producer);
             return skip(SkipClass::Foreign, "producer_unauthorised", text);
         }
@@ -373,6 +374,9 @@ impl Fold {
     ) -> Result<(Option<Proposed>, Vec<Verdict>), FoldError> {
         let context = self.next_context(now)?;
         let tip = Arc::clone(self.tip());
+        if !is_producer(&tip, producer.account, &producer.key.public()) {
+            return Err(FoldError::NotProducer(producer.account));
+        }
         let mut changes = Changes::new(&*tip.state);
         self.machine.begin_block(&context, &mut changes);
         let mut room = limits.bytes.min(BLOCK_BYTES_MAX) - BLOCK_OVERHEAD_BYTES;
@@ -486,6 +490,13 @@ pub fn judge(
     let address = EventAddress { height: context.height, index: 0 };
     let outcome = control::execute(machine, &context, &mut changes, address, &signed(event), true);
     changes.fault().map_or(Ok(outcome), |fault| Err(fault.into()))
+}
+
+/// Whether blocks on `head` may be sealed by this account with this key.
+fn is_producer(head: &Head, id: AccountId, key: &PublicKey) -> bool {
+    let view = BaseView::new(&*head.state);
+    let account: Option<Account> = (&view as &dyn View).record(&control::keys::account(&id));
+    account.is_some_and(|account| control::may_produce(&account) && account.key == *key)
 }
 
 fn signed(event: &VerifiedEnvelope) -> SignedTransition<'_> {

@@ -57,7 +57,8 @@ pub(crate) fn start(projection: &Projection, runtime: &Handle) -> std::io::Resul
 async fn stopped(projection: &Projection) {
     let mut condition = projection.watch_condition();
     let closing = || projection.inner().closing.load(Ordering::Acquire);
-    while !closing() && *condition.borrow_and_update() == Condition::Following {
+    // The condition is looked at first: what changes after that wakes us.
+    while *condition.borrow_and_update() == Condition::Following && !closing() {
         if condition.changed().await.is_err() {
             return;
         }

@@ -29,7 +29,7 @@ use crate::genesis::{Beginning, open_genesis};
 use crate::head::Head;
 use crate::recover::{self, OpenError, Recovered, check_log, recover};
 use crate::skip::{SkipClass, Skipped};
-use crate::store::{BlockRecord, Store, StoreError};
+use crate::store::{BlockRecord, Store, StoreError, create_private_file};
 use crate::writer::{Writer, lock, prime_models};
 
 /// How long an older head stays at hand for reads at its height.
@@ -232,7 +232,9 @@ impl Projection {
         let mut begun = None;
         let Recovered { forest, head, cursor } = if let Some(recovered) = recovered {
             check_log(&*log, &recovered.head).await?;
-            recovered
+            // The log may have lost skipped messages behind the head; others may come to stand in their place.
+            let cursor = recovered.cursor.min(log.tip().await?);
+            Recovered { cursor, ..recovered }
         } else {
             let Beginning { forest, head, changes } = begin(&*machine, &*log, options.chain).await?;
             let cursor = head.sequence;
@@ -611,7 +613,8 @@ impl Projection {
             "last_good": { "height": head.height(), "header_hash": head.hash, "state_root": head.header.state_root },
             "message": chaoschain_schemas::Blob(message.to_vec()),
         });
-        match std::fs::write(&path, evidence.to_string()) {
+        let made = create_private_file(&path);
+        match made.and_then(|()| std::fs::write(&path, evidence.to_string())) {
             Ok(()) => Some(path),
             Err(error) => {
                 tracing::error!(%error, "the evidence could not be written to {}", path.display());

@@ -486,7 +486,8 @@ fn open_database(path: &Path) -> Result<Database, StoreError> {
     }
 }
 
-fn create_private_file(path: &Path) -> std::io::Result<()> {
+/// Makes a file that only its owner may read and write, if it is not there.
+pub(crate) fn create_private_file(path: &Path) -> std::io::Result<()> {
     let mut options = OpenOptions::new();
     options.create(true).append(true);
     #[cfg(unix)]

@@ -20,11 +20,13 @@ use crate::skip::Skipped;
 use crate::store::{Batch, BlockRecord, Store};
 
 /// The most changed rows that may wait to be written before the fold is held up.
-pub const DIRTY_ROWS_MAX: usize = 400_000;
+pub const DIRTY_ROWS_MAX: usize = 600_000;
 /// A commit begins when this many rows wait, however little time has passed.
-const COMMIT_ROWS: usize = 50_000;
-/// A commit begins this long after the last one when anything waits.
+const COMMIT_ROWS: usize = 200_000;
+/// A commit begins this long after the last one when anything waits, or after the time the last one took,
+/// [`COMMIT_REST`] times: the more there is to do, the more a commit coalesces.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(200);
+const COMMIT_REST: u32 = 2;
 /// How many records a read model is told at a time when it starts.
 const PRIME_PAGE: usize = 4096;
 /// How long the writer waits after a failed commit.
@@ -195,16 +197,17 @@ struct Work {
 
 impl Work {
     fn run(mut self) {
-        let mut last_commit = Instant::now();
+        let mut due = Instant::now() + COMMIT_INTERVAL;
         loop {
-            let (notes, flush_wanted, closing) = self.wait(last_commit);
+            let (notes, flush_wanted, closing) = self.wait(due);
             for note in notes {
                 self.absorb(note);
             }
             let wanted = flush_wanted.is_some() || closing;
-            if wanted || self.batch.rows.len() >= COMMIT_ROWS || last_commit.elapsed() >= COMMIT_INTERVAL {
+            if wanted || self.batch.rows.len() >= COMMIT_ROWS || Instant::now() >= due {
+                let start = Instant::now();
                 let done = self.commit();
-                last_commit = Instant::now();
+                due = Instant::now() + COMMIT_INTERVAL.max(start.elapsed() * COMMIT_REST);
                 if let Some(wanted) = flush_wanted {
                     lock(&self.shared.queue).flush_done = wanted;
                     self.shared.changed.notify_all();
@@ -220,20 +223,20 @@ impl Work {
     }
 
     /// Waits until there is something to do; takes what is in the queue.
-    fn wait(&self, last_commit: Instant) -> (Vec<Note>, Option<u64>, bool) {
+    fn wait(&self, due: Instant) -> (Vec<Note>, Option<u64>, bool) {
         let mut queue = lock(&self.shared.queue);
         loop {
             let flush = (queue.flush_wanted > queue.flush_done).then_some(queue.flush_wanted);
-            let due = COMMIT_INTERVAL.saturating_sub(last_commit.elapsed());
+            let left = due.saturating_duration_since(Instant::now());
             let idle = self.batch.is_empty();
-            if !queue.notes.is_empty() || flush.is_some() || queue.closing || (!idle && due.is_zero()) {
+            if !queue.notes.is_empty() || flush.is_some() || queue.closing || (!idle && left.is_zero()) {
                 return (queue.notes.drain(..).collect(), flush, queue.closing);
             }
             let changed = &self.shared.changed;
             queue = if idle {
                 changed.wait(queue).unwrap_or_else(PoisonError::into_inner)
             } else {
-                changed.wait_timeout(queue, due).unwrap_or_else(PoisonError::into_inner).0
+                changed.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0
             };
         }
     }

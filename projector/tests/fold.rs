@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use chaoschain_events::block::{VerifiedBlock, seal};
 use chaoschain_events::log::EventLog;
-use chaoschain_projector::{BlockLimits, Condition, Fold, FoldError, SkipClass, Verdict, open_genesis};
+use chaoschain_projector::{
+    BlockLimits, Condition, Fold, FoldError, Producer, SkipClass, Verdict, open_genesis,
+};
 use chaoschain_schemas::{Hash, Header, Height, Sequence, Timestamp};
 use support::*;
 
@@ -41,6 +43,32 @@ fn a_fold_of_the_sealed_block_gives_the_producers_root() {
     assert_eq!(adopted.changes, folded.changes);
     assert_eq!(adopted.ids, folded.ids);
     assert_ne!(folded.head.state.root(), fresh().head().state.root());
+}
+
+#[test]
+fn our_own_header_under_anothers_key_is_not_our_block() {
+    let mut fold = fresh();
+    let own = proposal(&mut fold, &[]);
+    let forged = seal(own.header().clone(), Vec::new(), &key(9)).unwrap();
+    assert_eq!(forged.header_hash(), own.header_hash());
+    let Err(FoldError::Skip(skip)) = fold.fold(Sequence(2), &forged) else { panic!("it was folded") };
+    assert_eq!((skip.class, skip.code), (SkipClass::Foreign, "producer_unauthorised"));
+    assert_eq!(fold.fold(Sequence(3), &own).unwrap().head.sequence, Sequence(3));
+}
+
+#[test]
+fn a_producer_seals_nothing_after_its_key_was_rotated() {
+    let mut fold = fresh();
+    let rotation = Author::new(1, genesis().0).rotate(7);
+    let block = proposal(&mut fold, &[rotation]);
+    // Also while the rotation is not in the log yet.
+    let mut next = |by| fold.propose(&by, Timestamp(START.0 + 2), BlockLimits::default(), &[], true);
+    assert_eq!(next(producer(1)).unwrap_err().code(), "producer_unauthorised");
+    let rotated = Producer { key: key(7), ..producer(1) };
+    let second = next(rotated).unwrap().0.unwrap().block;
+    let mut follower = fresh();
+    follower.fold(Sequence(2), &block).unwrap();
+    follower.fold(Sequence(3), &second).unwrap();
 }
 
 #[test]

@@ -11,7 +11,9 @@ use chaoschain_events::signature::SecretKey;
 use chaoschain_projector::{
     BlockLimits, Confirmed, Head, OpenError, Producer, Projection, ProjectionOptions, Verdict, seal_genesis,
 };
-use chaoschain_schemas::control::{GENESIS_VERSION, Genesis, GenesisAccount, Parameters, Role, kind};
+use chaoschain_schemas::control::{
+    GENESIS_VERSION, Genesis, GenesisAccount, KeyRotation, Parameters, Role, kind,
+};
 use chaoschain_schemas::{AccountId, BODY_VERSION, Body, ChainId, CodecError, Sequence, Timestamp, codec};
 use chaoschain_state::domain::{BlockContext, Domain, EventContext, KindSpec, Machine, ReadError, ReadSpec};
 use chaoschain_state::{Changes, Key, Rejection, View};
@@ -134,6 +136,10 @@ impl Author {
     }
 
     fn sign(&mut self, kind: u16, payload: Vec<u8>) -> VerifiedEnvelope {
+        self.sign_with(kind, payload, &[])
+    }
+
+    fn sign_with(&mut self, kind: u16, payload: Vec<u8>, further: &[&SecretKey]) -> VerifiedEnvelope {
         let body = Body {
             version: BODY_VERSION,
             chain: self.chain,
@@ -151,7 +157,17 @@ impl Author {
             payload: payload.into(),
         };
         self.nonce += 1;
-        sign(&body, &[(self.id, &*self.key)]).unwrap()
+        let keys = std::iter::once(&*self.key).chain(further.iter().copied());
+        sign(&body, &keys.map(|key| (self.id, key)).collect::<Vec<_>>()).unwrap()
+    }
+
+    /// Replaces the author's key by that of this number.
+    pub fn rotate(&mut self, to: u8) -> VerifiedEnvelope {
+        let new = key(to);
+        let payload = codec::encode(&KeyRotation { new_key: new.public() });
+        let event = self.sign_with(kind::KEY_ROTATION, payload, &[&new]);
+        self.key = new;
+        event
     }
 
     pub fn register(&mut self) -> VerifiedEnvelope {

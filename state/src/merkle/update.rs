@@ -1,8 +1,9 @@
 //! One batch of updates: find where each key parts from the tree, then rebuild what changes, each node once.
 //!
-//! The batch is worked through in pieces that fit the cache. For each piece a first pass descends for several keys
-//! in step, so that their cache misses overlap, and notes the bit at which each key parts from the leaf it arrives
-//! at; it drops what would change nothing. The second pass rebuilds recursively over the sorted piece.
+//! The batch is worked through in pieces that fit the cache, each in three passes. The first descends for all keys of
+//! the piece a level at a time, fetching ahead so that their cache misses overlap, and notes the bit at which each
+//! key parts from the leaf it arrives at; it drops what would change nothing. The second rebuilds recursively over
+//! the sorted piece. The third hashes what the second made, many nodes at once.
 
 use chaoschain_schemas::limits;
 
@@ -12,7 +13,7 @@ use super::tree::{Tree, Update};
 use super::{Short, TreeError, bit_of, block, check_key, common_bits, follows, leaf_hash, short, value_hash};
 
 /// Keys that are worked through at once.
-const PIECE: usize = 256;
+const PIECE: usize = 128;
 /// In place of a bit: the key is in the tree.
 const FOUND: u16 = u16::MAX;
 
@@ -283,4 +284,44 @@ fn op<'a>(update: &Update<'a>, parts: u16) -> Op<'a> {
 /// Those with a 0 at `bit`, and those with a 1; they agree before it.
 fn halves<'o, 'a>(ops: &'o [Op<'a>], bit: u16) -> (&'o [Op<'a>], &'o [Op<'a>]) {
     ops.split_at(ops.partition_point(|op| !bit_of(op.key, bit.into())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::root_of;
+    use super::*;
+
+    /// Keys that an earlier piece has put in place are found, split and removed by later pieces and batches.
+    #[test]
+    fn batches_of_many_pieces_have_the_root_of_their_entries() {
+        let mut tree = Tree::new();
+        let mut map = BTreeMap::new();
+        for round in 0..12_u32 {
+            let keys =
+                (0..20 * PIECE as u32).filter(|n| n.wrapping_mul(0x9E37_79B9).rotate_left(round) % 4 == 0);
+            let removes = |n: u32| round % 4 == 3 || n.wrapping_mul(round) % 5 == 1;
+            let rows: Vec<_> = keys
+                .map(|n| (n.to_be_bytes(), (!removes(n)).then(|| (n / 2 * round).to_be_bytes())))
+                .collect();
+            assert!(rows.len() > 3 * PIECE);
+            let updates: Vec<_> = rows
+                .iter()
+                .map(|(key, value)| Update { key, value: value.as_ref().map(<[u8; 4]>::as_slice) })
+                .collect();
+            let version = tree.apply(&updates).expect("keys ascend");
+            for (key, value) in &rows {
+                match value {
+                    Some(value) => map.insert(*key, *value),
+                    None => map.remove(key),
+                };
+            }
+            assert_eq!(version.len(), map.len(), "round {round}");
+            assert_eq!(version.root(), root_of(map.iter().map(|(key, value)| (key, value_hash(value)))));
+        }
+        let all: Vec<_> = map.keys().map(|key| Update { key, value: None }).collect();
+        assert!(all.len() > 3 * PIECE);
+        assert!(tree.apply(&all).expect("keys ascend").is_empty());
+    }
 }

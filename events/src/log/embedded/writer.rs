@@ -191,6 +191,10 @@ impl Writer {
 
     /// Goes on in a new file.
     fn roll(&mut self) -> Result<(), Failure> {
+        // The file's end on disk is not known then, and the next file's header would state a wrong one.
+        if let Some(reason) = &self.broken {
+            return Err(Failure::Unavailable(reason.clone()));
+        }
         let made = random_key(&self.shared.dir).and_then(|key| {
             create_segment(
                 &self.shared.dir,
