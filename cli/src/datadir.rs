@@ -133,7 +133,8 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Outcome {
         fs::rename(&temporary, path)?;
         // A key whose name a power cut forgets is lost.
         #[cfg(unix)]
-        File::open(path.parent().filter(|dir| *dir != Path::new("")).unwrap_or(Path::new(".")))?.sync_all()?;
+        File::open(path.parent().filter(|dir| *dir != Path::new("")).unwrap_or(Path::new(".")))?
+            .sync_all()?;
         Ok(())
     };
     write().map_err(|error| CliError::file("write", path, &error))

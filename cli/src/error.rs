@@ -67,7 +67,10 @@ impl CliError {
     /// A file that cannot be worked on.
     pub fn file(action: &str, path: &Path, error: &std::io::Error) -> Self {
         let exit = match error.kind() {
-            std::io::ErrorKind::NotFound | std::io::ErrorKind::InvalidInput => Exit::Usage,
+            std::io::ErrorKind::NotFound
+            | std::io::ErrorKind::InvalidInput
+            | std::io::ErrorKind::InvalidData
+            | std::io::ErrorKind::IsADirectory => Exit::Usage,
             _ => Exit::Unavailable,
         };
         let code = match error.kind() {
@@ -134,7 +137,16 @@ fn hint_for(code: &str) -> Option<&'static str> {
         }
         "validity_too_long" | "expired" => "give a shorter --valid-for, and check the clocks",
         "absent" => "with --proof its absence is proven",
-        "producer_untrusted" | "chain_wrong" => "is this the trust file of that chain?",
+        "producer_untrusted" => "is this the trust file of that chain?",
+        "chain_wrong" => "two chains are mixed up: compare the id in the trust file, in chain.toml or at the node",
+        "store_foreign" => {
+            "move that file away and rebuild the state from the log with `chaoschain replay`"
+        }
+        "log_foreign_file" => {
+            "if it does not belong there move it away; if it stands in the place of a log file restore that from a backup"
+        }
+        "log_missing" => "restore the log from a backup; the state alone cannot go on",
+        "producer_unauthorised" => "put the chain's own keys/producer.key back",
         "read_unknown" | "model_unknown" => "`chaoschain get reads` lists what can be asked",
         _ => return None,
     })

@@ -103,7 +103,10 @@ impl KeyFile {
         if metadata.len() > FILE_BYTES_MAX {
             return Err(malformed(path, "it is too long"));
         }
-        let text = fs::read_to_string(path).map_err(|error| CliError::file("read", path, &error))?;
+        let text = fs::read_to_string(path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::InvalidData => malformed(path, "it is not text"),
+            _ => CliError::file("read", path, &error),
+        })?;
         let text = Zeroizing::new(text);
         let file: Self = serde_json::from_str(&text).map_err(|error| malformed(path, &error.to_string()))?;
         if file.format != FORMAT {

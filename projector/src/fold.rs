@@ -83,7 +83,9 @@ pub enum FoldError {
         known: u16,
     },
     /// Nobody would take a block of this producer.
-    #[error("{0} is not a producer under the key this node seals with: was it rotated? start with the current key")]
+    #[error(
+        "{0} is not a producer under the key this node seals with: was it rotated? start with the current key"
+    )]
     NotProducer(AccountId),
     /// This node's own state cannot be used.
     #[error("this node's state is damaged: {0}")]
@@ -308,6 +310,9 @@ impl Fold {
         let before = Arc::clone(&self.head.state);
         let mut changes = Changes::new(&*before);
         self.machine.begin_block(context, &mut changes);
+        if let Some(fault) = changes.fault() {
+            return Err(fault.into());
+        }
         for (index, event) in block.events().iter().enumerate() {
             let address = EventAddress { height: header.height, index: index as u32 };
             let outcome =
@@ -379,6 +384,9 @@ impl Fold {
         }
         let mut changes = Changes::new(&*tip.state);
         self.machine.begin_block(&context, &mut changes);
+        if let Some(fault) = changes.fault() {
+            return Err(fault.into());
+        }
         let mut room = limits.bytes.min(BLOCK_BYTES_MAX) - BLOCK_OVERHEAD_BYTES;
         let events_max = limits.events.min(BLOCK_EVENTS_MAX);
         let mut accepted: Vec<VerifiedEnvelope> = Vec::with_capacity(candidates.len());

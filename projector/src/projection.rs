@@ -291,6 +291,7 @@ impl Projection {
         self.0.closing.store(true, Ordering::Release);
         self.0.condition.send_modify(|_| {});
         self.0.rest.notify_all();
+        self.0.writer.release();
         let threads: Vec<_> = lock(&self.0.threads).drain(..).collect();
         for thread in threads {
             if thread.join().is_err() {

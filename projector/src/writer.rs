@@ -46,6 +46,8 @@ struct Queue {
     flush_wanted: u64,
     flush_done: u64,
     closing: bool,
+    /// Nobody waits for room any more: whoever hands over is about to end.
+    released: bool,
     /// Why the last commit failed, if it did.
     error: Option<(String, String)>,
 }
@@ -124,7 +126,7 @@ impl Writer {
 
     fn push(&self, rows: usize, note: Note) {
         let mut queue = lock(&self.shared.queue);
-        while queue.rows > DIRTY_ROWS_MAX && !queue.closing {
+        while queue.rows > DIRTY_ROWS_MAX && !queue.released {
             queue = self.shared.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
         queue.rows += rows;
@@ -159,8 +161,15 @@ impl Writer {
         queue.error.clone().map_or(Ok(()), Err)
     }
 
+    /// Lets go of whoever waits for room, which may never come on a full disk.
+    pub(crate) fn release(&self) {
+        lock(&self.shared.queue).released = true;
+        self.shared.changed.notify_all();
+    }
+
     /// Commits what it can and ends the thread.
     pub(crate) fn close(&self) {
+        self.release();
         lock(&self.shared.queue).closing = true;
         self.shared.changed.notify_all();
         let thread = lock(&self.thread).take();

@@ -77,9 +77,10 @@ pub(crate) fn run(run: &Run<'_>, args: &Args) -> Outcome {
         &key,
         passphrase.as_deref().map(String::as_str),
     ))?;
+    dir.seal(&chain)?;
     let producer = AccountId::from_first_key(&key.public());
     let made = json!({
-        "chain": chain, "name": genesis.name, "domain": genesis.domain, "dir": dir.root(),
+        "chain": chain.id, "name": genesis.name, "domain": genesis.domain, "dir": dir.root(),
         "producer": producer, "producer_key": key.public(),
     });
     run.output.print(&made, || {
@@ -111,23 +112,23 @@ pub(crate) fn genesis(
     }
 }
 
-/// Fills a new data directory: the producer's key, block 0 in the log, and `chain.toml` last.
+/// Fills a new data directory with the producer's key and block 0 in the log. It holds a chain once the answer is sealed
+/// into it with [`DataDir::seal`].
 pub(crate) async fn write_chain(
     app: &App,
     dir: &DataDir,
     genesis: &Genesis,
     key: &SecretKey,
     passphrase: Option<&str>,
-) -> Outcome<ChainId> {
-    let (chain, block) = seal_genesis(&*app.machine, genesis, key)?;
+) -> Outcome<Chain> {
+    let (id, block) = seal_genesis(&*app.machine, genesis, key)?;
     let account = AccountId::from_first_key(&key.public());
     KeyFile::new(account, key, passphrase)?.write_new(&dir.producer_key())?;
     let log = EmbeddedLog::open(dir.log(), EmbeddedOptions::default())?;
     let appended = log.append(Sequence(0), block).await;
     log.close().await;
     appended?;
-    dir.seal(&Chain { id: chain, name: genesis.name.clone(), domain: genesis.domain.clone() })?;
-    Ok(chain)
+    Ok(Chain { id, name: genesis.name.clone(), domain: genesis.domain.clone() })
 }
 
 #[derive(Deserialize)]

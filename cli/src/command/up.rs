@@ -143,6 +143,10 @@ fn router(app: &App, projection: &Projection, service: &CommandService) -> Route
             let text = "there is nothing at this path: see /openapi.json";
             refusal(StatusCode::NOT_FOUND, "path_unknown", text.to_owned())
         })
+        .method_not_allowed_fallback(|| async {
+            let text = "this path does not take that method: see /openapi.json";
+            refusal(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text.to_owned())
+        })
         // Refusals are answers; what is wrong with the node itself is logged where it is found.
         .layer(TraceLayer::new_for_http().on_failure(DefaultOnFailure::new().level(Level::DEBUG)))
 }

@@ -9,10 +9,12 @@ use chaoschain_projector::{BlockLimits, Confirmed, Head, Producer, Proposed, Ver
 use chaoschain_schemas::{AccountId, ChainId, Micros, Sequence};
 use futures::future::BoxFuture;
 use rayon::prelude::*;
+use tokio::sync::watch;
 
 use super::plan::{Event, Plan, block_time};
 use crate::App;
 use crate::command::init::{genesis, write_chain};
+use crate::command::up::stop_signal;
 use crate::datadir::{DataDir, write_private};
 use crate::error::{CliError, Exit, Outcome};
 use crate::node::{Node, Place};
@@ -36,12 +38,15 @@ pub(super) async fn feed(app: &App, dir: &DataDir, plan: &Plan, name: &str) -> O
     let chain = write_chain(app, dir, &document, &plan.producer, None).await?;
     write_agents(dir, plan)?;
     let (log, state) = (dir.log(), dir.state());
-    let place = Place { log: &log, state: &state, chain: Some(chain), fold_batch: 1 };
+    let place = Place { log: &log, state: &state, chain: Some(chain.id), fold_batch: 1 };
     let node = Node::open(app, place).await?;
-    let fed = seal_all(&node, plan, chain, valid).await;
+    let stop = stop_signal()?;
+    let fed = seal_all(&node, plan, chain.id, valid, &stop).await;
     let head = node.projection.head();
     node.close().await;
-    fed.map(|()| head).map_err(|error| {
+    // Last, so that what was broken off cannot pass for the whole.
+    let sealed = fed.and_then(|()| dir.seal(&chain));
+    sealed.map(|()| head).map_err(|error| {
         let hint = format!("remove {} before you try again", dir.root().display());
         CliError {
             hint: Some(error.hint.map_or_else(|| hint.clone(), |own| format!("{own}; {hint}"))),
@@ -50,13 +55,17 @@ pub(super) async fn feed(app: &App, dir: &DataDir, plan: &Plan, name: &str) -> O
     })
 }
 
-async fn seal_all(node: &Node, plan: &Plan, chain: ChainId, valid: Micros) -> Outcome {
+async fn seal_all(node: &Node, plan: &Plan, chain: ChainId, valid: Micros, stop: &watch::Receiver<bool>) -> Outcome {
     let account = AccountId::from_first_key(&plan.producer.public());
     let producer = Producer { account, key: Arc::new(plan.producer.clone()) };
     let progress = Progress::start("importing", plan.events.len() as u64);
     let mut in_flight: VecDeque<InFlight> = VecDeque::new();
     let (mut tip, mut done) = (node.log.tip().await?, 0);
     for events in plan.blocks() {
+        if *stop.borrow() {
+            let message = format!("stopped after {done} of {} events", plan.events.len());
+            return Err(CliError::new(Exit::Interrupted, "interrupted", message));
+        }
         let signed = sign(plan, chain, valid, events)?;
         let proposed = propose(node, &producer, events, &signed)?;
         let appended = node.log.append(tip, proposed.message());

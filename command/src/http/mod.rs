@@ -70,6 +70,8 @@ pub fn router(service: CommandService) -> Router {
 
 /// How a submission is to be taken.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
+// A misspelt dry_run must not submit.
+#[serde(deny_unknown_fields)]
 struct Manner {
     /// Only say what would become of it.
     #[serde(default)]

@@ -195,7 +195,7 @@ fn scan(segment: &Segment, file: &mut File, len: u64) -> Result<Place, LogError>
                 }
                 tracing::warn!(
                     file = %segment.path.display(), offset = at.offset, bytes = len - at.offset,
-                    "cut off the log's torn tail, left by a crash in mid-append; nothing in it was acknowledged"
+                    "cut off the log's torn tail; a crash in mid-append leaves one, and then nothing in it was acknowledged"
                 );
                 file.set_len(at.offset).map_err(io_error("shorten", &segment.path))?;
                 return Ok(at);
