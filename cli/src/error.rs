@@ -138,10 +138,10 @@ fn hint_for(code: &str) -> Option<&'static str> {
         "validity_too_long" | "expired" => "give a shorter --valid-for, and check the clocks",
         "absent" => "with --proof its absence is proven",
         "producer_untrusted" => "is this the trust file of that chain?",
-        "chain_wrong" => "two chains are mixed up: compare the id in the trust file, in chain.toml or at the node",
-        "store_foreign" => {
-            "move that file away and rebuild the state from the log with `chaoschain replay`"
+        "chain_wrong" => {
+            "two chains are mixed up: compare the id in the trust file, in chain.toml or at the node"
         }
+        "store_foreign" => "move that file away and rebuild the state from the log with `chaoschain replay`",
         "log_foreign_file" => {
             "if it does not belong there move it away; if it stands in the place of a log file restore that from a backup"
         }

@@ -3,21 +3,38 @@
 //! The pool knows no state. That a nonce lies ahead is the fold's verdict; the pool then parks the event, and everything
 //! behind it in its lane, until a predecessor comes in or its time is up.
 //!
+//! Nor does the pool know whose a key is: anybody can sign with a key of their own and name another as the author. So
+//! what is counted, queued and served in turn is not an author but a [`Submitter`], an author together with a key.
+//!
 //! # Invariants
 //! - An event is in the pool from [`Mempool::insert`] until [`Mempool::release`], also while a block holds it, so the
 //!   bounds hold for all that is pending.
-//! - An author is listed for a turn exactly when it has an event that is not parked.
+//! - A submitter is listed for a turn exactly when it has an event that is not parked.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use chaoschain_events::envelope::VerifiedEnvelope;
-use chaoschain_schemas::AccountId;
+use chaoschain_schemas::{AccountId, PublicKey};
 
 use crate::options::MempoolLimits;
 
 /// What part of the pool's events may wait for a predecessor: one in so many.
 const PARKED_SHARE: usize = 4;
+
+/// Who fills a place in the pool: who is named as the author, and the key that signed for it.
+type Submitter = (AccountId, Option<PublicKey>);
+
+fn submitter(event: &VerifiedEnvelope) -> Submitter {
+    (event.body().author, event.parties().first().map(|party| party.key))
+}
+
+/// The author under the further keys that have signed for it: a rotation announces the new key in this way.
+fn announced(event: &VerifiedEnvelope) -> impl Iterator<Item = Submitter> {
+    let author = event.body().author;
+    let further = event.parties().iter().skip(1).filter(move |party| party.signer == author);
+    further.map(move |party| (author, Some(party.key)))
+}
 
 /// An event that waits for its block.
 #[derive(Clone, Debug)]
@@ -36,21 +53,29 @@ struct Queued {
 }
 
 #[derive(Default)]
-struct Author {
+struct Pending {
     /// In order of lane, nonce and arrival.
     queue: Vec<Queued>,
     /// How many of its events are on their way in a block.
     taken: usize,
+    /// How many events in the pool announce its key.
+    announced: usize,
     listed: bool,
+}
+
+impl Pending {
+    const fn is_over(&self) -> bool {
+        self.queue.is_empty() && self.taken == 0 && self.announced == 0
+    }
 }
 
 /// The pool.
 pub(crate) struct Mempool {
     limits: MempoolLimits,
     nonce_wait: Duration,
-    authors: HashMap<AccountId, Author>,
-    turns: VecDeque<AccountId>,
-    deadlines: BTreeSet<(Instant, u64, AccountId)>,
+    submitters: HashMap<Submitter, Pending>,
+    turns: VecDeque<Submitter>,
+    deadlines: BTreeSet<(Instant, u64, Submitter)>,
     events: usize,
     bytes: usize,
     ready: usize,
@@ -96,7 +121,7 @@ impl Mempool {
         Self {
             limits,
             nonce_wait,
-            authors: HashMap::new(),
+            submitters: HashMap::new(),
             turns: VecDeque::new(),
             deadlines: BTreeSet::new(),
             events: 0,
@@ -108,20 +133,23 @@ impl Mempool {
         }
     }
 
-    /// Takes in an event. An author that is full of parked events gives up its last one in the lane for one that goes
+    /// Takes in an event. A submitter that is full of parked events gives up its last one in the lane for one that goes
     /// before it; that one is returned, and is no longer in the pool.
     pub(crate) fn insert(&mut self, event: VerifiedEnvelope, now: Instant) -> Result<Option<Entry>, Full> {
         let bytes = event.bytes().len() + EVENT_OVERHEAD_BYTES;
         if self.events >= self.limits.events || self.bytes + bytes > self.limits.bytes {
             return Err(Full::Pool);
         }
-        let author = self.authors.get(&event.body().author);
-        let pending = author.map_or(0, |author| author.queue.len() + author.taken);
+        let own = self.submitters.get(&submitter(&event));
+        let pending = own.map_or(0, |own| own.queue.len() + own.taken);
         let displaced = if pending >= self.limits.author_events {
-            Some(self.displace(&event).ok_or(Full::Author)?)
+            Some(self.displace(&event, now).ok_or(Full::Author)?)
         } else {
             None
         };
+        for heir in announced(&event) {
+            self.submitters.entry(heir).or_default().announced += 1;
+        }
         let entry = Entry { event, arrived: now, order: self.next_order, maybe_landed: false };
         self.next_order += 1;
         self.events += 1;
@@ -130,79 +158,77 @@ impl Mempool {
         Ok(displaced)
     }
 
-    fn displace(&mut self, by: &VerifiedEnvelope) -> Option<Entry> {
-        let body = by.body();
-        let author = self.authors.get_mut(&body.author)?;
+    fn displace(&mut self, by: &VerifiedEnvelope, now: Instant) -> Option<Entry> {
+        let (id, body) = (submitter(by), by.body());
+        let own = self.submitters.get_mut(&id)?;
         let gives_way = |queued: &Queued| {
             queued.parked
                 && lane_of(&queued.entry) == body.lane
                 && queued.entry.event.body().nonce > body.nonce
         };
-        let at = author.queue.iter().rposition(gives_way)?;
-        let entry = author.queue.remove(at).entry;
-        self.events -= 1;
-        self.bytes -= size(&entry);
-        self.deadlines.remove(&(entry.arrived + self.nonce_wait, entry.order, body.author));
+        let at = own.queue.iter().rposition(gives_way)?;
+        let entry = own.queue.remove(at).entry;
+        self.deadlines.remove(&(entry.arrived + self.nonce_wait, entry.order, id));
+        self.forget(&entry, now);
         Some(entry)
     }
 
-    /// Puts an entry into its author's queue, ready unless a parked one goes before it; what waited for it is ready too.
+    /// Puts an entry into its submitter's queue, ready unless a parked one goes before it; what waited for it is ready too.
     fn enqueue(&mut self, entry: Entry, now: Instant) {
-        let id = entry.event.body().author;
+        let id = submitter(&entry.event);
         let (lane, key) = (lane_of(&entry), place(&entry));
-        let author = self.authors.entry(id).or_default();
-        let at = author.queue.partition_point(|queued| place(&queued.entry) < key);
-        let behind_parked =
-            at > 0 && author.queue[at - 1].parked && lane_of(&author.queue[at - 1].entry) == lane;
+        let own = self.submitters.entry(id).or_default();
+        let at = own.queue.partition_point(|queued| place(&queued.entry) < key);
+        let behind_parked = at > 0 && own.queue[at - 1].parked && lane_of(&own.queue[at - 1].entry) == lane;
         let expired = entry.arrived + self.nonce_wait <= now;
         let parked = behind_parked && !expired;
         if parked {
             self.deadlines.insert((entry.arrived + self.nonce_wait, entry.order, id));
         }
-        author.queue.insert(at, Queued { entry, parked: true });
+        own.queue.insert(at, Queued { entry, parked: true });
         if !parked {
             self.unpark(&id, now, |queued| place(queued) >= key && lane_of(queued) == lane);
         }
     }
 
-    fn unpark(&mut self, id: &AccountId, now: Instant, which: impl Fn(&Entry) -> bool) {
-        let Some(author) = self.authors.get_mut(id) else { return };
-        for queued in author.queue.iter_mut().filter(|queued| queued.parked && which(&queued.entry)) {
+    fn unpark(&mut self, id: &Submitter, now: Instant, which: impl Fn(&Entry) -> bool) {
+        let Some(own) = self.submitters.get_mut(id) else { return };
+        for queued in own.queue.iter_mut().filter(|queued| queued.parked && which(&queued.entry)) {
             queued.parked = false;
             self.deadlines.remove(&(queued.entry.arrived + self.nonce_wait, queued.entry.order, *id));
             self.ready += 1;
             self.ready_bytes += size(&queued.entry);
             self.ready_since.get_or_insert(now);
-            if !author.listed {
-                author.listed = true;
+            if !own.listed {
+                own.listed = true;
                 self.turns.push_back(*id);
             }
         }
     }
 
-    /// Takes a batch for a block, one event of each author in turn, at most so many events and bytes.
+    /// Takes a batch for a block, one event of each submitter in turn, at most so many events and bytes.
     pub(crate) fn take(&mut self, events: usize, bytes: usize, now: Instant) -> Vec<Entry> {
         let mut batch = Vec::with_capacity(events.min(self.ready));
         let mut room = bytes;
         while batch.len() < events {
             let Some(id) = self.turns.pop_front() else { break };
-            let Some(author) = self.authors.get_mut(&id) else { continue };
-            let Some(at) = next_of(&author.queue) else {
-                author.listed = false;
+            let Some(own) = self.submitters.get_mut(&id) else { continue };
+            let Some(at) = next_of(&own.queue) else {
+                own.listed = false;
                 continue;
             };
-            let cost = size(&author.queue[at].entry);
+            let cost = size(&own.queue[at].entry);
             if cost > room {
                 self.turns.push_front(id);
                 break;
             }
             room -= cost;
-            batch.push(author.queue.remove(at).entry);
-            author.taken += 1;
+            batch.push(own.queue.remove(at).entry);
+            own.taken += 1;
             self.ready -= 1;
             self.ready_bytes -= cost;
-            author.listed = author.queue.iter().any(|queued| !queued.parked);
-            if author.listed {
+            own.listed = own.queue.iter().any(|queued| !queued.parked);
+            if own.listed {
                 self.turns.push_back(id);
             }
         }
@@ -217,44 +243,64 @@ impl Mempool {
         self.enqueue(entry, now);
     }
 
-    /// Puts back a taken entry whose nonce lies ahead, to wait for its predecessor; gives it up when its time is over or
+    /// Puts back a taken entry whose nonce lies ahead or whose key is announced, to wait for its predecessor; gives it up when its time is over or
     /// too many wait already.
     pub(crate) fn park(&mut self, entry: Entry, now: Instant) -> Result<(), Entry> {
         let deadline = entry.arrived + self.nonce_wait;
         if deadline <= now || self.deadlines.len() >= self.limits.events.div_ceil(PARKED_SHARE) {
             return Err(entry);
         }
-        let id = entry.event.body().author;
+        let id = submitter(&entry.event);
         let (lane, key) = (lane_of(&entry), place(&entry));
         self.untake(&entry);
-        let author = self.authors.entry(id).or_default();
-        let at = author.queue.partition_point(|queued| place(&queued.entry) < key);
+        let own = self.submitters.entry(id).or_default();
+        let at = own.queue.partition_point(|queued| place(&queued.entry) < key);
         // A predecessor came in meanwhile: then this one goes after it.
-        let follows = at > 0 && !author.queue[at - 1].parked && lane_of(&author.queue[at - 1].entry) == lane;
+        let follows = at > 0 && !own.queue[at - 1].parked && lane_of(&own.queue[at - 1].entry) == lane;
         if follows {
             self.enqueue(entry, now);
             return Ok(());
         }
         self.deadlines.insert((deadline, entry.order, id));
-        author.queue.insert(at, Queued { entry, parked: true });
+        own.queue.insert(at, Queued { entry, parked: true });
         Ok(())
     }
 
     fn untake(&mut self, entry: &Entry) {
-        if let Some(author) = self.authors.get_mut(&entry.event.body().author) {
-            author.taken -= 1;
+        if let Some(own) = self.submitters.get_mut(&submitter(&entry.event)) {
+            own.taken -= 1;
         }
     }
 
     /// Forgets a taken entry that was answered.
-    pub(crate) fn release(&mut self, entry: &Entry) {
-        let id = entry.event.body().author;
+    pub(crate) fn release(&mut self, entry: &Entry, now: Instant) {
+        self.untake(entry);
+        self.forget(entry, now);
+        self.tidy(&submitter(&entry.event));
+    }
+
+    /// Gives an entry's room free. What waited for the key that it announced is ready to be judged.
+    fn forget(&mut self, entry: &Entry, now: Instant) {
         self.events -= 1;
         self.bytes -= size(entry);
-        self.untake(entry);
-        if self.authors.get(&id).is_some_and(|author| author.queue.is_empty() && author.taken == 0) {
-            self.authors.remove(&id);
+        for heir in announced(&entry.event) {
+            if let Some(pending) = self.submitters.get_mut(&heir) {
+                pending.announced -= 1;
+            }
+            self.unpark(&heir, now, |_| true);
+            self.tidy(&heir);
         }
+    }
+
+    fn tidy(&mut self, id: &Submitter) {
+        if self.submitters.get(id).is_some_and(Pending::is_over) {
+            self.submitters.remove(id);
+        }
+    }
+
+    /// Whether an event in the pool may make the key that signed this entry its author's.
+    pub(crate) fn is_key_announced(&self, entry: &Entry) -> bool {
+        self.submitters.get(&submitter(&entry.event)).is_some_and(|own| own.announced > 0)
     }
 
     /// Makes the parked entries ready whose time is up, for a last judgement.
@@ -269,7 +315,7 @@ impl Mempool {
 
     /// Makes every parked entry ready: the state has moved in a way that the pool did not see.
     pub(crate) fn unpark_all(&mut self, now: Instant) {
-        let ids: BTreeSet<AccountId> = self.deadlines.iter().map(|(_, _, id)| *id).collect();
+        let ids: BTreeSet<Submitter> = self.deadlines.iter().map(|(_, _, id)| *id).collect();
         for id in ids {
             self.unpark(&id, now, |_| true);
         }
@@ -320,8 +366,6 @@ fn next_of(queue: &[Queued]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use chaoschain_events::envelope::sign;
     use chaoschain_events::signature::SecretKey;
     use chaoschain_schemas::{BODY_VERSION, Body, ChainId, Timestamp};
@@ -331,8 +375,13 @@ mod tests {
     const WAIT: Duration = Duration::from_secs(1);
 
     fn event(author: u8, lane: u8, nonce: u64) -> VerifiedEnvelope {
-        let key = Arc::new(SecretKey::from_seed(&[author; 32]));
-        let id = AccountId::from_first_key(&key.public());
+        signed(author, &[author], lane, nonce)
+    }
+
+    /// An event that names `author` and is signed for it with the keys of `signers`.
+    fn signed(author: u8, signers: &[u8], lane: u8, nonce: u64) -> VerifiedEnvelope {
+        let key = |seed: u8| SecretKey::from_seed(&[seed; 32]);
+        let id = AccountId::from_first_key(&key(author).public());
         let body = Body {
             version: BODY_VERSION,
             chain: ChainId::default(),
@@ -349,7 +398,8 @@ mod tests {
             kind: 256,
             payload: Vec::new().into(),
         };
-        sign(&body, &[(id, &*key)]).unwrap()
+        let keys: Vec<_> = signers.iter().map(|&signer| key(signer)).collect();
+        sign(&body, &keys.iter().map(|key| (id, key)).collect::<Vec<_>>()).unwrap()
     }
 
     fn pool(events: usize, author_events: usize) -> (Mempool, Instant) {
@@ -374,10 +424,10 @@ mod tests {
         let rest = pool.take(5, usize::MAX, now);
         assert_eq!(lanes_and_nonces(&rest), [(0, 2), (0, 3)]);
         for entry in batch.iter().chain(&rest) {
-            pool.release(entry);
+            pool.release(entry, now);
         }
         assert_eq!((pool.len(), pool.ready(), pool.ready_since()), (0, (0, 0), None));
-        assert!(pool.authors.is_empty() && pool.turns.is_empty() && pool.deadlines.is_empty());
+        assert!(pool.submitters.is_empty() && pool.turns.is_empty() && pool.deadlines.is_empty());
     }
 
     #[test]
@@ -404,7 +454,7 @@ mod tests {
         assert_eq!(batch.len(), 4);
         for entry in batch {
             let given_up = pool.park(entry, now + WAIT).unwrap_err();
-            pool.release(&given_up);
+            pool.release(&given_up, now);
         }
         assert_eq!((pool.len(), pool.next_deadline()), (0, None));
     }
@@ -420,7 +470,7 @@ mod tests {
         pool.insert(event(2, 0, 0), now).unwrap();
         pool.insert(event(3, 0, 0), now).unwrap();
         assert!(matches!(pool.insert(event(4, 0, 0), now), Err(Full::Pool)));
-        pool.release(&taken[0]);
+        pool.release(&taken[0], now);
         pool.insert(event(1, 0, 3), now).unwrap();
         assert_eq!(pool.len(), 5);
     }
@@ -438,5 +488,40 @@ mod tests {
         let displaced = pool.insert(event(1, 0, 7), now).unwrap().unwrap();
         assert_eq!(displaced.event.body().nonce, 9);
         assert_eq!(lanes_and_nonces(&pool.take_all(now)), [(0, 7), (0, 8)]);
+    }
+
+    #[test]
+    fn who_names_another_as_the_author_takes_neither_its_places_nor_its_turns() {
+        let (mut pool, now) = pool(100, 3);
+        for nonce in 0..3 {
+            pool.insert(signed(1, &[9], 0, nonce), now).unwrap();
+        }
+        assert!(matches!(pool.insert(signed(1, &[9], 0, 3), now), Err(Full::Author)));
+        for nonce in 4..7 {
+            pool.insert(event(1, 0, nonce), now).unwrap();
+        }
+        let batch = pool.take(4, usize::MAX, now);
+        assert_eq!(lanes_and_nonces(&batch), [(0, 0), (0, 4), (0, 1), (0, 5)]);
+    }
+
+    #[test]
+    fn what_is_signed_with_an_announced_key_waits_until_the_announcement_is_answered() {
+        let (mut pool, now) = pool(100, 16);
+        pool.insert(signed(1, &[1, 2], 0, 4), now).unwrap();
+        pool.insert(signed(1, &[2], 0, 5), now).unwrap();
+        pool.insert(signed(1, &[9], 0, 5), now).unwrap();
+        let batch = pool.take(9, usize::MAX, now);
+        let [rotation, heir, impostor] = &batch[..] else { panic!("{batch:?}") };
+        assert!(pool.is_key_announced(heir) && !pool.is_key_announced(impostor));
+        pool.release(impostor, now);
+        pool.park(heir.clone(), now).unwrap();
+        assert_eq!(pool.ready().0, 0);
+        pool.release(rotation, now);
+        assert_eq!(pool.ready().0, 1);
+        let batch = pool.take(9, usize::MAX, now);
+        assert_eq!(lanes_and_nonces(&batch), [(0, 5)]);
+        assert!(!pool.is_key_announced(&batch[0]));
+        pool.release(&batch[0], now);
+        assert!(pool.submitters.is_empty() && pool.deadlines.is_empty());
     }
 }

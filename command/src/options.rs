@@ -85,7 +85,7 @@ pub struct MempoolLimits {
     pub events: usize,
     /// Their bytes in all.
     pub bytes: usize,
-    /// Events of one author.
+    /// Events of one author, counted for each key that signs for it: nobody uses up another's share.
     pub author_events: usize,
 }
 

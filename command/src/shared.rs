@@ -135,13 +135,13 @@ impl Shared {
             return;
         }
         let mut answers = Vec::with_capacity(outcomes.len());
-        {
-            let mut core = self.core();
+        let now = Instant::now();
+        self.tell(|core| {
             for (entry, _) in &outcomes {
-                core.pool.release(entry);
+                core.pool.release(entry, now);
                 answers.push(core.waiting.leave(entry.event.bytes()));
             }
-        }
+        });
         for ((_, outcome), replies) in outcomes.into_iter().zip(answers) {
             self.counters.count(&outcome);
             if let Some(replies) = replies {

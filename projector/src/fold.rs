@@ -387,7 +387,7 @@ impl Fold {
         if let Some(fault) = changes.fault() {
             return Err(fault.into());
         }
-        let mut room = limits.bytes.min(BLOCK_BYTES_MAX) - BLOCK_OVERHEAD_BYTES;
+        let mut room = limits.bytes.min(BLOCK_BYTES_MAX).saturating_sub(BLOCK_OVERHEAD_BYTES);
         let events_max = limits.events.min(BLOCK_EVENTS_MAX);
         let mut accepted: Vec<VerifiedEnvelope> = Vec::with_capacity(candidates.len());
         let mut verdicts = Vec::with_capacity(candidates.len());

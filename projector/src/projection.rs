@@ -537,7 +537,8 @@ impl Projection {
         &self.0
     }
 
-    /// Makes a folded block visible, then hands it to the writer. Called with the fold locked, so in order.
+    /// Hands a folded block to the writer, then makes it visible, so that whoever sees it finds its receipts. Called with
+    /// the fold locked, so in order.
     fn publish(&self, folded: Folded) {
         let head = Arc::clone(&folded.head);
         lock(&self.0.own).retain(|_, own| own.header().height > head.height());
@@ -545,6 +546,13 @@ impl Projection {
         lock(&self.0.retained).push(Arc::clone(&head), folded.changes.len());
         let sequence = head.sequence;
         self.0.writer.folded(folded);
+        if self.0.writer.has_failed() {
+            self.degrade(
+                "store_writer_failed",
+                "the writer has ended: nothing is stored any more, restart",
+                None,
+            );
+        }
         self.0.published.send_replace(head);
         self.0.cursor.send_if_modified(|cursor| advance(cursor, sequence));
     }

@@ -177,17 +177,17 @@ impl Store {
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         create_private_dir(dir).map_err(|error| StoreError::Io(format!("{}: {error}", dir.display())))?;
         let path = dir.join(FILE_NAME);
-        let database = open_database(&path)?;
+        let database = open_database(&path, true)?;
         let store = Self { path, database: RwLock::new(Some(database)) };
         store.check_format()?;
         Ok(store)
     }
 
-    /// Opens the file again, after a write has failed.
-    pub(crate) fn reopen(&self) -> Result<(), StoreError> {
+    /// Opens the file again, after a write has failed; `checked` verifies every page's checksum.
+    pub(crate) fn reopen(&self, checked: bool) -> Result<(), StoreError> {
         let mut slot = self.database.write().unwrap_or_else(PoisonError::into_inner);
         drop(slot.take());
-        *slot = Some(open_database(&self.path)?);
+        *slot = Some(open_database(&self.path, checked)?);
         Ok(())
     }
 
@@ -343,7 +343,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Corrupt`] when one does not hold; the store must have no readers.
     pub fn check_integrity(&self) -> Result<(), StoreError> {
-        self.reopen()
+        self.reopen(true)
     }
 }
 
@@ -465,10 +465,10 @@ fn write_skipped(txn: &WriteTransaction, skipped: &[Skipped]) -> Result<(), Stor
 }
 
 /// Opens or makes the file. redb trusts what it reads, so a damaged file may make it panic; that is an error here.
-fn open_database(path: &Path) -> Result<Database, StoreError> {
+fn open_database(path: &Path, checked: bool) -> Result<Database, StoreError> {
     create_private_file(path).map_err(|error| StoreError::Io(format!("{}: {error}", path.display())))?;
     let opened = catch_unwind(AssertUnwindSafe(|| {
-        Database::builder().set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true).create(path)
+        Database::builder().set_cache_size(CACHE_BYTES).set_check_integrity_on_open(checked).create(path)
     }));
     match opened {
         Ok(Ok(database)) => Ok(database),

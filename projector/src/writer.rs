@@ -21,7 +21,9 @@ use crate::store::{Batch, BlockRecord, Store};
 
 /// The most changed rows that may wait to be written before the fold is held up.
 pub const DIRTY_ROWS_MAX: usize = 600_000;
-/// A commit begins when this many rows wait, however little time has passed.
+/// The most transitions, blocks and skipped messages that may wait besides, however few rows they changed.
+const PENDING_MAX: usize = 1_000_000;
+/// A commit begins when this many rows, or ids, wait, however little time has passed.
 const COMMIT_ROWS: usize = 200_000;
 /// A commit begins this long after the last one when anything waits, or after the time the last one took,
 /// [`COMMIT_REST`] times: the more there is to do, the more a commit coalesces.
@@ -42,12 +44,16 @@ struct Queue {
     notes: VecDeque<Note>,
     /// Rows in the queue and in the writer's batch.
     rows: usize,
+    /// Transitions, blocks and skipped messages there.
+    pending: usize,
     /// Commits that were asked for, and how far they have come.
     flush_wanted: u64,
     flush_done: u64,
     closing: bool,
     /// Nobody waits for room any more: whoever hands over is about to end.
     released: bool,
+    /// The writer's thread is gone.
+    ended: bool,
     /// Why the last commit failed, if it did.
     error: Option<(String, String)>,
 }
@@ -99,8 +105,11 @@ impl Writer {
         *lock(&shared.models) = models;
         shared.stored_height.store(head.height().0, Ordering::Relaxed);
         let work = Work { store, shared: Arc::clone(&shared), head, cursor, batch: Batch::default() };
-        let thread =
-            std::thread::Builder::new().name("projection-writer".into()).spawn(move || work.run())?;
+        let ends = End(Arc::clone(&shared));
+        let thread = std::thread::Builder::new().name("projection-writer".into()).spawn(move || {
+            let _ends = ends;
+            work.run();
+        })?;
         Ok(Self { shared, thread: Mutex::new(Some(thread)) })
     }
 
@@ -116,20 +125,22 @@ impl Writer {
             recent.ids.extend(addresses(&folded));
             recent.blocks.insert(height, BlockRecord::of(&folded.head));
         }
-        self.push(folded.changes.len(), Note::Folded(folded));
+        self.push(folded.changes.len(), folded.ids.len() + 1, Note::Folded(folded));
     }
 
     /// Hands over a skipped message.
     pub(crate) fn skipped(&self, skipped: Skipped) {
-        self.push(1, Note::Skipped(skipped));
+        self.push(0, 1, Note::Skipped(skipped));
     }
 
-    fn push(&self, rows: usize, note: Note) {
+    fn push(&self, rows: usize, pending: usize, note: Note) {
         let mut queue = lock(&self.shared.queue);
-        while queue.rows > DIRTY_ROWS_MAX && !queue.released {
+        let full = |queue: &Queue| queue.rows > DIRTY_ROWS_MAX || queue.pending > PENDING_MAX;
+        while full(&queue) && !queue.released && !queue.ended {
             queue = self.shared.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
         queue.rows += rows;
+        queue.pending += pending;
         queue.notes.push_back(note);
         drop(queue);
         self.shared.changed.notify_all();
@@ -155,8 +166,11 @@ impl Writer {
         queue.flush_wanted += 1;
         let wanted = queue.flush_wanted;
         self.shared.changed.notify_all();
-        while queue.flush_done < wanted && !(queue.closing && lock(&self.thread).is_none()) {
+        while queue.flush_done < wanted && !queue.ended {
             queue = self.shared.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        if queue.flush_done < wanted {
+            return Err(("store_closed".into(), "the projection is closed, or its writer has failed".into()));
         }
         queue.error.clone().map_or(Ok(()), Err)
     }
@@ -178,6 +192,12 @@ impl Writer {
         }
     }
 
+    /// Whether the thread is gone though nobody has closed it: it has panicked.
+    pub(crate) fn has_failed(&self) -> bool {
+        let queue = lock(&self.shared.queue);
+        queue.ended && !queue.closing
+    }
+
     pub(crate) fn status(&self) -> WriterStatus {
         let shared = &self.shared;
         let queue = lock(&shared.queue);
@@ -188,6 +208,16 @@ impl Writer {
             rows_written: shared.rows_written.load(Ordering::Relaxed),
             error: queue.error.clone(),
         }
+    }
+}
+
+/// Says that the writer's thread is gone, in whatever way it went.
+struct End(Arc<Shared>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        lock(&self.0.queue).ended = true;
+        self.0.changed.notify_all();
     }
 }
 
@@ -213,7 +243,8 @@ impl Work {
                 self.absorb(note);
             }
             let wanted = flush_wanted.is_some() || closing;
-            if wanted || self.batch.rows.len() >= COMMIT_ROWS || Instant::now() >= due {
+            let many = self.batch.rows.len().max(self.batch.ids.len()) >= COMMIT_ROWS;
+            if wanted || many || Instant::now() >= due {
                 let start = Instant::now();
                 let done = self.commit();
                 due = Instant::now() + COMMIT_INTERVAL.max(start.elapsed() * COMMIT_REST);
@@ -287,7 +318,7 @@ impl Work {
         if let Err(error) = &outcome {
             tracing::warn!(code = error.code(), %error, "commit failed, trying again");
             // After a failed write redb refuses everything until the file is opened again.
-            if let Err(error) = self.store.reopen() {
+            if let Err(error) = self.store.reopen(false) {
                 outcome = Err(error);
             }
         }
@@ -298,7 +329,8 @@ impl Work {
         }
         let Batch { rows, blocks, ids, skipped } = std::mem::take(&mut self.batch);
         queue.error = None;
-        queue.rows -= rows.len() + skipped.len();
+        queue.rows -= rows.len();
+        queue.pending -= ids.len() + blocks.len() + skipped.len();
         drop(queue);
         self.shared.changed.notify_all();
         self.shared.stored_height.store(self.head.height().0, Ordering::Relaxed);

@@ -1,15 +1,16 @@
 //! One log, one root: whoever folds it, and whatever else stands in it.
+#![allow(clippy::unwrap_used, reason = "a test's own helpers may panic")]
 
 mod support;
 
 use std::sync::Arc;
 
 use chaoschain_events::block::{VerifiedBlock, seal};
-use chaoschain_events::log::EventLog;
+use chaoschain_events::log::{EventLog, ReadLimits};
 use chaoschain_projector::{
-    BlockLimits, Condition, Fold, FoldError, Producer, SkipClass, Verdict, open_genesis,
+    BlockLimits, Condition, Fold, FoldError, Producer, Projection, SkipClass, Verdict, open_genesis,
 };
-use chaoschain_schemas::{Hash, Header, Height, Sequence, Timestamp};
+use chaoschain_schemas::{ChainId, Hash, Header, Height, Sequence, Timestamp};
 use support::*;
 
 fn fresh() -> Fold {
@@ -118,7 +119,7 @@ fn what_is_not_the_next_block_is_skipped_by_its_class() {
     let block = proposal(&mut source, &[ana.register(), ana.add(1, 5)]);
     let cases: [(&str, SkipClass, VerifiedBlock); 9] = [
         ("producer_unauthorised", SkipClass::Foreign, altered(&block, 7, |_| {})),
-        ("chain_wrong", SkipClass::Foreign, altered(&block, 1, |header| header.chain = Default::default())),
+        ("chain_wrong", SkipClass::Foreign, altered(&block, 1, |header| header.chain = ChainId::default())),
         ("height_skipped", SkipClass::Invalid, altered(&block, 1, |header| header.height = Height(2))),
         ("parent_wrong", SkipClass::Stale, altered(&block, 1, |header| header.parent = Hash::new([7; 32]))),
         (
@@ -181,7 +182,7 @@ async fn a_follower_passes_over_garbage_and_counts_it() {
         log.append(tip, message.into()).await.unwrap()
     };
     append(b"garbage".to_vec()).await;
-    let mut forged = log.read(Sequence(2), Default::default()).await.unwrap()[0].message.to_vec();
+    let mut forged = log.read(Sequence(2), ReadLimits::default()).await.unwrap()[0].message.to_vec();
     let last = forged.len() - 1;
     forged[last] ^= 1;
     append(forged).await;
@@ -210,7 +211,7 @@ async fn a_wrong_root_in_the_log_stops_the_node_with_evidence() {
     let mut ana = Author::new(9, genesis().0);
     let good = node.seal(&[ana.register()]).await;
     let mut source = fresh();
-    let first = log.read(Sequence(2), Default::default()).await.unwrap()[0].message.clone();
+    let first = log.read(Sequence(2), ReadLimits::default()).await.unwrap()[0].message.clone();
     source.fold(Sequence(2), &VerifiedBlock::verify(first).unwrap()).unwrap();
     let block = proposal(&mut source, &[ana.add(1, 1)]);
     let wrong = altered(&block, 1, |header| header.state_root = Hash::new([1; 32]));
@@ -286,4 +287,46 @@ async fn receipts_are_found_whatever_their_age() {
 
 fn ana_unsent() -> chaoschain_schemas::TransitionId {
     chaoschain_schemas::TransitionId::of_body(b"never sent")
+}
+
+/// A read model that fails at height 2.
+struct Faulty;
+
+impl chaoschain_state::domain::ReadModel for Faulty {
+    fn name(&self) -> &'static str {
+        "faulty"
+    }
+
+    fn apply(&mut self, height: Height, _: &[chaoschain_state::Change]) {
+        assert!(height < Height(2), "meant to fail");
+    }
+
+    fn query(&self, _: &[String]) -> Result<serde_json::Value, chaoschain_state::domain::ReadError> {
+        Ok(serde_json::Value::Null)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_that_has_failed_stops_the_node_instead_of_hanging_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = new_log(&dir.path().join("log")).await;
+    let options = chaoschain_projector::ProjectionOptions::new(dir.path().join("a"));
+    let models = vec![Box::new(Faulty) as Box<_>];
+    let projection = Projection::open(options, machine(), Arc::clone(&log), models, &|_| {}).await.unwrap();
+    projection.start().unwrap();
+    let node = Node { projection, log: Arc::clone(&log) };
+    let mut ana = Author::new(9, genesis().0);
+    node.seal(&[ana.register()]).await;
+    node.projection.flush().unwrap();
+    node.seal(&[ana.add(1, 1)]).await;
+    assert_eq!(node.projection.flush().unwrap_err().0, "store_closed");
+    let head = node.seal(&[ana.add(1, 1)]).await;
+    let Condition::Degraded { code, .. } = node.projection.condition() else { panic!("the node goes on") };
+    assert_eq!(code, "store_writer_failed");
+    assert_eq!(node.projection.head().hash, head.hash);
+    node.close().await;
+    // Nothing is lost: what was not stored is folded again.
+    let node = open(&dir.path().join("a"), &log).await;
+    assert_eq!(node.caught_up().await.hash, head.hash);
+    node.close().await;
 }

@@ -1,4 +1,5 @@
 //! A really full disk under the store: reads go on, and storing resumes when there is room.
+#![allow(clippy::unwrap_used, reason = "a test's own helpers may panic")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Starting again: from the last commit, from a damaged file, from a log that is not what it was.
+#![allow(clippy::unwrap_used, reason = "a test's own helpers may panic")]
 
 mod support;
 

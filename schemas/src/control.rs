@@ -189,6 +189,10 @@ impl Genesis {
         if self.first_producer().is_none() {
             return Err("no account is a producer, so nobody could seal a block".into());
         }
+        let weights = self.accounts.iter().map(|account| account.weight);
+        if weights.into_iter().try_fold(0, u64::checked_add).is_none() {
+            return Err("the validators' weights together are more than 2^64 - 1".into());
+        }
         if self.parameters.time_step_max.0 == 0 || self.parameters.valid_until_max.0 == 0 {
             return Err("time_step_max and valid_until_max must be more than zero".into());
         }

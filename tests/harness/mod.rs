@@ -1,11 +1,11 @@
 //! What the suite is written with: the real binary, authors that sign for themselves, and random numbers from a seed.
 
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use chaoschain_events::envelope::sign;
+use chaoschain_events::envelope::{assemble, sign, sign_as};
 use chaoschain_events::signature::SecretKey;
 use chaoschain_schemas::api::{BatchOutcome, Receipt};
 use chaoschain_schemas::society::{AgentRegistration, Payload, Personality};
@@ -13,7 +13,7 @@ use chaoschain_schemas::{AccountId, BODY_VERSION, Blob, Body, ChainId, Timestamp
 
 const BINARY: &str = env!("CARGO_BIN_EXE_chaoschain-under-test");
 /// How long a node may take to serve before the test gives up on it.
-const START_PATIENCE: Duration = Duration::from_secs(60);
+const START_PATIENCE: Duration = Duration::from_mins(1);
 
 /// Runs the binary to its end.
 pub fn run(line: &[&str]) -> Output {
@@ -39,6 +39,11 @@ pub struct Node {
 impl Node {
     /// Starts a node on `dir` and waits until it serves.
     pub fn up(dir: &Path) -> Self {
+        Self::try_up(dir).unwrap_or_else(|(exit, said)| panic!("the node ended with {exit:?}: {said}"))
+    }
+
+    /// Starts a node on `dir` and waits until it serves, or answers with what it ended and what it said.
+    pub fn try_up(dir: &Path) -> Result<Self, (Option<i32>, String)> {
         let ready = dir.join("ready.json");
         std::fs::remove_file(&ready).ok();
         let mut child = Command::new(BINARY)
@@ -59,7 +64,7 @@ impl Node {
             if let Some(status) = child.try_wait().unwrap() {
                 let mut said = String::new();
                 child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-                panic!("the node ended with {status}: {said}");
+                return Err((status.code(), said));
             }
             assert!(started.elapsed() < START_PATIENCE, "the node did not come up");
             std::thread::sleep(Duration::from_millis(5));
@@ -73,7 +78,26 @@ impl Node {
             .timeout_global(Some(Duration::from_secs(30)))
             .build()
             .new_agent();
-        Self { child, url, chain: text("chain").parse().unwrap(), agent }
+        Ok(Self { child, url, chain: text("chain").parse().unwrap(), agent })
+    }
+
+    /// Posts bytes as they are; the status and the JSON answer.
+    pub fn post(&self, path: &str, content_type: &str, body: &[u8]) -> (u16, serde_json::Value) {
+        let request = self.agent.post(format!("{}{path}", self.url)).header("content-type", content_type);
+        let mut answer = request.send(body).unwrap();
+        (answer.status().as_u16(), answer.body_mut().read_json().unwrap())
+    }
+
+    /// Reads a path; the status and the JSON answer.
+    pub fn get(&self, path: &str) -> (u16, serde_json::Value) {
+        let mut answer = self.agent.get(format!("{}{path}", self.url)).call().unwrap();
+        (answer.status().as_u16(), answer.body_mut().read_json().unwrap())
+    }
+
+    /// The confirmed height and state root.
+    pub fn root(&self) -> (u64, String) {
+        let (_, answer) = self.get("/v1/root");
+        (answer["at"]["height"].as_u64().unwrap(), answer["at"]["state_root"].as_str().unwrap().to_owned())
     }
 
     /// Submits envelopes together; `None` when the node did not answer, which says nothing about what became of them.
@@ -92,6 +116,13 @@ impl Node {
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Ends the process in order: everything folded is stored.
+    pub fn stop(mut self) {
+        let pid = self.pid().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(self.child.wait().unwrap().success());
     }
 
     /// The process, for whoever kills it while others submit.
@@ -125,7 +156,15 @@ impl Author {
 
     /// Signs the author's next transition, valid for some minutes from now.
     pub fn sign<P: Payload>(&mut self, payload: &P) -> (TransitionId, Blob) {
-        let body = Body {
+        let body = self.body(payload);
+        self.nonce += 1;
+        let envelope = sign(&body, &[(self.id, &self.key)]).unwrap();
+        (envelope.id(), envelope.bytes().to_vec().into())
+    }
+
+    /// The body of the author's next transition, to be changed and signed by hand; the nonce is not used up.
+    pub fn body<P: Payload>(&self, payload: &P) -> Body {
+        Body {
             version: BODY_VERSION,
             chain: self.chain,
             epoch: 0,
@@ -140,10 +179,13 @@ impl Author {
             attachment: None,
             kind: P::KIND,
             payload: codec::encode(payload).into(),
-        };
-        self.nonce += 1;
-        let envelope = sign(&body, &[(self.id, &self.key)]).unwrap();
-        (envelope.id(), envelope.bytes().to_vec().into())
+        }
+    }
+
+    /// An envelope of any bytes as a body, right or wrong, signed by the author and then by `others`.
+    pub fn envelope(&self, body: &[u8], others: &[&Self]) -> Vec<u8> {
+        let parties = [self].into_iter().chain(others.iter().copied());
+        assemble(body, parties.map(|party| sign_as(party.id, &party.key, body)).collect())
     }
 
     pub fn register(&mut self) -> (TransitionId, Blob) {
@@ -178,5 +220,37 @@ impl Random {
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (mixed ^ (mixed >> 31)) % end
+    }
+}
+
+/// A small file system of its own in memory, unmounted in the end.
+pub struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// `None`, and says so, where mounting is not permitted. With `CI` set that is a failure.
+    pub fn mount(at: &Path, size: &str) -> Option<Self> {
+        std::fs::create_dir_all(at).unwrap();
+        let options = format!("size={size}");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(at).status();
+        if mounted.is_ok_and(|status| status.success()) {
+            return Some(Self(at.to_owned()));
+        }
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "a tmpfs could not be mounted, and CI must test a full disk"
+        );
+        eprintln!("SKIPPED: no permission to mount a tmpfs, the full disk is not tested here");
+        None
+    }
+
+    pub fn grow(&self, size: &str) {
+        let options = format!("remount,size={size}");
+        assert!(Command::new("mount").args(["-o", &options]).arg(&self.0).status().unwrap().success());
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        Command::new("umount").arg("-l").arg(&self.0).status().ok();
     }
 }

@@ -36,7 +36,7 @@ impl Ledger {
     fn submit(&mut self, node: &Node, place: usize) -> bool {
         if self.open[place].is_empty() {
             let subject = self.authors[(place + 1) % self.authors.len()].id;
-            let rating = Fixed::from_millionths(1000 * (place as i64 + 1));
+            let rating = Fixed::from_millionths(1000 * (place as u64 + 1).cast_signed());
             self.open[place] =
                 (0..TURN).map(|_| self.authors[place].sign(&ReputationUpdate { subject, rating })).collect();
         }

@@ -1,8 +1,9 @@
 //! The suite: what only the whole system can show. One theme a file.
-#![allow(unreachable_pub, missing_docs)]
+#![allow(unreachable_pub, missing_docs, clippy::unwrap_used)]
 
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod bad_input;
 mod crash;
 mod ratings;

@@ -2,7 +2,11 @@
 //!
 //! Absolute figures say more about the machine than about the program; the share of the ceiling is what to compare.
 
-#![allow(clippy::cast_precision_loss, clippy::cast_sign_loss, reason = "rates and percentiles are for people")]
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "rates and percentiles are for people"
+)]
 
 mod chain;
 mod ingest;

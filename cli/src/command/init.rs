@@ -7,7 +7,7 @@ use chaoschain_events::log::{EmbeddedLog, EmbeddedOptions, EventLog as _};
 use chaoschain_events::signature::SecretKey;
 use chaoschain_projector::seal_genesis;
 use chaoschain_schemas::control::{GENESIS_VERSION, Genesis, GenesisAccount, Parameters, Role};
-use chaoschain_schemas::{AccountId, ChainId, Micros, Sequence, Timestamp};
+use chaoschain_schemas::{AccountId, Micros, Sequence, Timestamp};
 use figment::Figment;
 use figment::providers::{Format as _, Toml};
 use serde::Deserialize;

@@ -55,7 +55,13 @@ pub(super) async fn feed(app: &App, dir: &DataDir, plan: &Plan, name: &str) -> O
     })
 }
 
-async fn seal_all(node: &Node, plan: &Plan, chain: ChainId, valid: Micros, stop: &watch::Receiver<bool>) -> Outcome {
+async fn seal_all(
+    node: &Node,
+    plan: &Plan,
+    chain: ChainId,
+    valid: Micros,
+    stop: &watch::Receiver<bool>,
+) -> Outcome {
     let account = AccountId::from_first_key(&plan.producer.public());
     let producer = Producer { account, key: Arc::new(plan.producer.clone()) };
     let progress = Progress::start("importing", plan.events.len() as u64);

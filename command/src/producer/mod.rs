@@ -283,6 +283,9 @@ impl BlockProducer {
             for (entry, rejection) in unplaced {
                 match rejection {
                     None => core.pool.put_back(entry, now),
+                    Some(Rejection::KeyWrong { .. }) if !core.pool.is_key_announced(&entry) => {
+                        refused.extend(rejection.map(|rejection| (entry, rejection)));
+                    }
                     Some(rejection) => {
                         if let Err(entry) = core.pool.park(entry, now) {
                             refused.push((entry, rejection));
@@ -354,13 +357,15 @@ impl BlockProducer {
     }
 }
 
-/// Whether the author's own transition before this one, should it come, would change the verdict.
+/// Whether the author's own transition before this one, should it come, could change the verdict.
 fn awaits_predecessor(entry: &Entry, rejection: &Rejection) -> bool {
     let body = entry.event.body();
     match rejection {
         Rejection::NonceAhead { .. } => true,
         // The registration may still be on its way.
         Rejection::AccountUnknown(account) => *account == body.author && body.nonce > 0,
+        // So may a rotation to this key, which the pool would know of.
+        Rejection::KeyWrong { signer, .. } => *signer == body.author,
         _ => false,
     }
 }

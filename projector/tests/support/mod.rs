@@ -1,5 +1,5 @@
 //! A chain in a few lines: a domain that adds numbers up, a producer, and authors.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::path::Path;
 use std::sync::Arc;
@@ -186,13 +186,13 @@ pub struct Node {
     pub log: Arc<dyn EventLog>,
 }
 
-pub async fn open_log(dir: &Path) -> Arc<dyn EventLog> {
+pub fn open_log(dir: &Path) -> Arc<dyn EventLog> {
     Arc::new(EmbeddedLog::open(dir, EmbeddedOptions::default()).unwrap())
 }
 
 /// A log that begins with the test chain.
 pub async fn new_log(dir: &Path) -> Arc<dyn EventLog> {
-    let log = open_log(dir).await;
+    let log = open_log(dir);
     log.append(Sequence(0), genesis().1).await.unwrap();
     log
 }
