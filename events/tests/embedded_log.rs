@@ -106,6 +106,11 @@ async fn a_torn_tail_is_cut_off_wherever_it_tore() {
             fs::write(&file, &torn).unwrap();
             let log = open(dir.path()).unwrap();
             assert_eq!(contents(&log).await, [b"one", b"two"], "torn at {len}, zeros: {zeros}");
+            let tail = &torn[before as usize..];
+            if !tail.is_empty() {
+                // What was cut off is kept beside the log.
+                assert_eq!(fs::read(file.with_extension(format!("torn-{before}"))).unwrap(), tail);
+            }
             assert_eq!(log.append(Sequence(2), "again".into()).await, Ok(Sequence(3)));
             drop(log);
             let log = open(dir.path()).unwrap();

@@ -190,12 +190,14 @@ fn scan(segment: &Segment, file: &mut File, len: u64) -> Result<Place, LogError>
             Ok(None) => return Ok(walk.place()),
             Err(damage @ LogError::Corrupt { .. }) => {
                 let at = walk.place();
-                if later_group_follows(segment, file, at, len)? {
+                let tail = read_tail(segment, file, at, len)?;
+                if later_group_follows(segment, &tail, at) {
                     return Err(damage);
                 }
+                let kept = keep_tail(segment, &tail, at);
                 tracing::warn!(
-                    file = %segment.path.display(), offset = at.offset, bytes = len - at.offset,
-                    "cut off the log's torn tail; a crash in mid-append leaves one, and then nothing in it was acknowledged"
+                    file = %segment.path.display(), offset = at.offset, bytes = tail.len(), kept = ?kept,
+                    "cut off the log's torn tail: a crash in mid-append leaves one, and then nothing in it was acknowledged"
                 );
                 file.set_len(at.offset).map_err(io_error("shorten", &segment.path))?;
                 return Ok(at);
@@ -205,11 +207,32 @@ fn scan(segment: &Segment, file: &mut File, len: u64) -> Result<Place, LogError>
     }
 }
 
-fn later_group_follows(segment: &Segment, file: &mut File, at: Place, len: u64) -> Result<bool, LogError> {
-    let mut rest = Vec::new();
+fn read_tail(segment: &Segment, file: &mut File, at: Place, len: u64) -> Result<Vec<u8>, LogError> {
+    let mut tail = Vec::new();
     file.seek(SeekFrom::Start(at.offset))
-        .and_then(|_| file.take(len - at.offset).read_to_end(&mut rest))
+        .and_then(|_| file.take(len - at.offset).read_to_end(&mut tail))
         .map_err(io_error("read", &segment.path))?;
-    let most = at.sequence + (rest.len() / RECORD_HEADER_BYTES) as u64;
-    Ok(find_later_group(&rest, &segment.header.key, at.sequence, at.sequence + 1..most + 1).is_some())
+    Ok(tail)
+}
+
+/// Keeps what is cut off in a file beside the segment: damage to the newest group looks like a torn append, and then
+/// somebody may want these bytes. A full disk must not keep the log from opening, so failing is no error.
+fn keep_tail(segment: &Segment, tail: &[u8], at: Place) -> Option<PathBuf> {
+    let path = segment.path.with_extension(format!("torn-{}", at.offset));
+    let write = || {
+        let mut file = open_private(&path, true)?;
+        file.set_len(0)?;
+        file.write_all(tail)?;
+        file.sync_all()
+    };
+    if write().is_ok() {
+        return Some(path);
+    }
+    let _ = fs::remove_file(&path);
+    None
+}
+
+fn later_group_follows(segment: &Segment, tail: &[u8], at: Place) -> bool {
+    let most = at.sequence + (tail.len() / RECORD_HEADER_BYTES) as u64;
+    find_later_group(tail, &segment.header.key, at.sequence, at.sequence + 1..most + 1).is_some()
 }
