@@ -146,7 +146,9 @@ fn hint_for(code: &str) -> Option<&'static str> {
             "if it does not belong there move it away; if it stands in the place of a log file restore that from a backup"
         }
         "log_missing" => "restore the log from a backup; the state alone cannot go on",
-        "producer_unauthorised" => "put the chain's own keys/producer.key back",
+        "producer_unauthorised" => {
+            "put the key the chain knows at keys/producer.key: its own, or after a rotation the new one"
+        }
         "read_unknown" | "model_unknown" => "`chaoschain get reads` lists what can be asked",
         _ => return None,
     })

@@ -47,6 +47,21 @@ impl Home for Directories {
         }
         .boxed()
     }
+
+    /// Opens a copy of the files as they lie there while the log is open, so nothing of a close is in it.
+    fn crash(&self, log: Arc<dyn EventLog>) -> BoxFuture<'_, Arc<dyn EventLog>> {
+        let dir = self.root.path().join(self.made.fetch_add(1, Ordering::Relaxed).to_string());
+        async move {
+            let description = log.description();
+            fs::create_dir(&dir).unwrap();
+            for file in fs::read_dir(description.strip_prefix("embedded log at ").unwrap()).unwrap() {
+                let file = file.unwrap();
+                fs::copy(file.path(), dir.join(file.file_name())).unwrap();
+            }
+            self.open(&dir)
+        }
+        .boxed()
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

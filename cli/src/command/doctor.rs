@@ -24,7 +24,7 @@ use crate::progress::Progress;
 Checks every stored row against its hash, the root they give against the header's, and that the log
 has what was folded. --deep also checks every page of the store and every message of the log, and
 replays the log into a temporary directory to compare the roots; it needs that much free space.
-What is wrong is named; nothing is changed. Exit code 4 if data is damaged, 1 for lesser findings.")]
+What is wrong is named; history is not changed. Exit code 4 if data is damaged, 1 for lesser findings.")]
 pub(crate) struct Args {
     /// The data directory
     #[arg(long, value_name = "DIR")]

@@ -32,8 +32,11 @@ const SIGNINGS_MAX: usize = 3;
   chaoschain submit AgentRegistration --field personality=Chaotic --key ana.key
   chaoschain submit ReputationUpdate --field subject=9f2c… --field rating=0.8 --key ana.key
   chaoschain submit AllianceFormation --json-body '{…}' --key ana.key --cosign bob.key
+  chaoschain key new next.key --account <ana's account>
   chaoschain submit KeyRotation --field new_key=77ab… --key ana.key --cosign next.key
 
+The new key of a KeyRotation signs for the account it comes to: next.key has to be made with `key new --account`,
+else it would sign for an account of its own and be refused with cosignature_unneeded.
 A field's value is text where the kind's example has text, JSON otherwise; NAME:=JSON is always JSON.
 While the node is busy the same bytes are sent again: they give one event and one receipt.")]
 pub(crate) struct Args {

@@ -17,6 +17,9 @@ pub trait Home: Sync {
 
     /// Closes `log` and opens it again, as a restart would.
     fn reopen(&self, log: Arc<dyn EventLog>) -> BoxFuture<'_, Arc<dyn EventLog>>;
+
+    /// Opens what a crash of its process would leave of `log`, without closing it first.
+    fn crash(&self, log: Arc<dyn EventLog>) -> BoxFuture<'_, Arc<dyn EventLog>>;
 }
 
 /// Runs the whole suite; panics where the contract is not kept.
@@ -30,12 +33,14 @@ pub async fn run(home: &dyn Home) {
     a_retry_finds_its_bytes_by_reading_back(home.fresh().await).await;
     a_dropped_future_does_not_withdraw_the_append(home.fresh().await).await;
     sizes(home.fresh().await).await;
+    messages_that_are_no_blocks_are_kept(home).await;
     reads_keep_to_their_limits(home.fresh().await).await;
     follow_goes_from_old_to_live(home.fresh().await).await;
     follow_waits_beyond_the_tip(home.fresh().await).await;
     a_dropped_next_batch_loses_nothing(home.fresh().await).await;
     many_readers_see_the_same(home.fresh().await).await;
     restart_keeps_everything(home).await;
+    a_crash_keeps_what_was_acknowledged(home).await;
     compaction_drops_a_prefix(home).await;
     closing_ends_everything(home.fresh().await).await;
 }
@@ -186,6 +191,37 @@ async fn sizes(log: Arc<dyn EventLog>) {
     assert!(there.iter().map(|entry| &entry.message[..]).eq(messages.iter().map(|message| &message[..])));
 }
 
+/// What a message means is for others to judge; the log neither refuses nor mends it.
+async fn messages_that_are_no_blocks_are_kept(home: &dyn Home) {
+    let every_byte: Vec<u8> = (0..=u8::MAX).collect();
+    let messages: [&[u8]; 9] = [
+        b"",
+        b"\0",
+        &[0; 300],
+        &[0xff; 300],
+        b"not a block\r\n\r\n",
+        // MessagePack: nothing at all, an array that is cut off, a map where a block would be an array.
+        b"\xc0",
+        b"\x93\x01",
+        b"\x81\xa1a\x01",
+        &every_byte,
+    ];
+    let log = home.fresh().await;
+    for (at, message) in messages.iter().enumerate() {
+        let appended = log.append(Sequence(at as u64), Bytes::copy_from_slice(message)).await;
+        assert_eq!(appended, Ok(Sequence(at as u64 + 1)), "{message:?}");
+    }
+    let expect = |entries: &[Entry]| {
+        let got = entries.iter().map(|entry| (entry.sequence.0, &entry.message[..]));
+        assert!(got.eq((1..).zip(messages)), "{entries:?}");
+    };
+    expect(&log.read(Sequence(1), ALL).await.expect("read"));
+    let mut subscription = log.follow(Sequence(1), ReadLimits::default()).await.expect("follow");
+    expect(&take(&mut *subscription, messages.len()).await);
+    let log = home.reopen(log).await;
+    expect(&log.read(Sequence(1), ALL).await.expect("read"));
+}
+
 async fn reads_keep_to_their_limits(log: Arc<dyn EventLog>) {
     for at in 0..10 {
         log.append(Sequence(at), vec![1; 1000].into()).await.expect("append");
@@ -270,6 +306,23 @@ async fn restart_keeps_everything(home: &dyn Home) {
     expect_messages(&take(&mut *subscription, 50).await, 101..=150);
     let refused = log.append(Sequence(120), message(0)).await;
     assert_eq!(refused, Err(AppendError::TipMoved { tip: Sequence(150) }));
+}
+
+async fn a_crash_keeps_what_was_acknowledged(home: &dyn Home) {
+    let mut log = home.fresh().await;
+    for acknowledged in [1, 90, 180] {
+        let tip = log.tip().await.expect("tip").0;
+        fill(&*log, acknowledged - tip).await;
+        log = home.crash(log).await;
+        assert_eq!(log.tip().await.expect("tip"), Sequence(acknowledged));
+        expect_messages(&log.read(Sequence(1), ALL).await.expect("read"), 1..=acknowledged);
+    }
+    // It goes on, and what goes on is kept as well.
+    let mut subscription = log.follow(Sequence(171), ReadLimits::default()).await.expect("follow");
+    fill(&*log, 20).await;
+    expect_messages(&take(&mut *subscription, 30).await, 171..=200);
+    let log = home.reopen(log).await;
+    expect_messages(&log.read(Sequence(1), ALL).await.expect("read"), 1..=200);
 }
 
 async fn compaction_drops_a_prefix(home: &dyn Home) {
