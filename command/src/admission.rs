@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chaoschain_events::envelope::{EnvelopeError, VerifiedEnvelope, verify_envelopes_if};
+use chaoschain_projector::{DIRTY_ROWS_MAX, Projection};
 use chaoschain_schemas::limits::ENVELOPE_BYTES_MAX;
 use chaoschain_schemas::{Body, ChainId, CodecError, TransitionId};
 use chaoschain_state::Rejection;
@@ -21,6 +22,14 @@ use crate::status::add;
 
 /// When to come back after a full queue or mempool.
 pub(crate) const BUSY_RETRY_AFTER: Duration = Duration::from_millis(100);
+
+/// How much may wait to be stored, while the store cannot be written, before nothing more is taken in: half of what
+/// holds up the fold, rows.
+const UNSTORED_ROWS_MAX: usize = DIRTY_ROWS_MAX / 2;
+/// How often the store is looked at, at most.
+const STORE_LOOK: Duration = Duration::from_millis(100);
+/// When to come back while the store cannot be written.
+const STORE_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Bytes on their way in.
 pub(crate) struct Submission {
@@ -146,10 +155,36 @@ impl From<EnvelopeError> for Unfit {
     }
 }
 
+/// Knows, as of a moment ago, whether the projection's store is so far behind that confirming blocks would soon block.
+#[derive(Default)]
+struct StoreWatch {
+    looked: Option<Instant>,
+    behind: bool,
+}
+
+impl StoreWatch {
+    fn is_behind(&mut self, now: Instant, look: impl FnOnce() -> bool) -> bool {
+        if self.looked.is_none_or(|looked| now.saturating_duration_since(looked) >= STORE_LOOK) {
+            (self.looked, self.behind) = (Some(now), look());
+        }
+        self.behind
+    }
+}
+
+fn store_is_behind(projection: &Projection) -> bool {
+    let status = projection.status();
+    is_too_much_unstored(status.store_error.as_deref(), status.dirty_rows)
+}
+
+const fn is_too_much_unstored(store_error: Option<&str>, rows: usize) -> bool {
+    store_error.is_some() && rows > UNSTORED_ROWS_MAX
+}
+
 /// Runs the stage until the queue is closed; then everything in it is answered and the producer told to end.
 pub(crate) fn run(queue: &Queue, shared: &Arc<Shared>) {
+    let mut store = StoreWatch::default();
     while let Some(batch) = queue.take() {
-        admit(shared, batch);
+        admit(shared, &mut store, batch);
     }
     let left: Vec<_> = queue.lock().submissions.drain(..).collect();
     for submission in left {
@@ -163,11 +198,16 @@ pub(crate) fn answer(shared: &Shared, reply: Reply, outcome: Outcome) {
     reply.answer(outcome);
 }
 
-fn admit(shared: &Arc<Shared>, batch: Vec<Submission>) {
+fn admit(shared: &Arc<Shared>, store: &mut StoreWatch, batch: Vec<Submission>) {
     let stall = shared.core().stall.clone();
     let now = Instant::now();
     let stalled = stall.filter(|stall| stall.until > now).map(|stall| stall.error(now));
-    if let Some(error) = shared.obstacle().or(stalled) {
+    let unstored = || {
+        let what = "the state cannot be stored, and too much of it waits to be";
+        let behind = store.is_behind(now, || store_is_behind(&shared.projection));
+        behind.then_some(SubmitError::Busy { what, retry_after: STORE_RETRY_AFTER })
+    };
+    if let Some(error) = shared.obstacle().or(stalled).or_else(unstored) {
         for submission in batch {
             answer(shared, submission.reply, Err(error.clone()));
         }
@@ -261,4 +301,30 @@ fn look_up(shared: &Arc<Shared>, envelope: Bytes, id: TransitionId, rejection: R
         let outcome = here.verdict_of_history(&id, SubmitError::Rejected(rejection));
         respond(&here, vec![(envelope, outcome)]);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_store_that_fails_and_is_far_behind_keeps_submissions_out() {
+        let cases = [
+            (None, 0, false),
+            (None, DIRTY_ROWS_MAX, false),
+            (Some("no space"), UNSTORED_ROWS_MAX, false),
+            (Some("no space"), UNSTORED_ROWS_MAX + 1, true),
+        ];
+        for (error, rows, out) in cases {
+            assert_eq!(is_too_much_unstored(error, rows), out, "{error:?} {rows}");
+        }
+    }
+
+    #[test]
+    fn the_store_is_looked_at_once_in_a_while() {
+        let (mut watch, start) = (StoreWatch::default(), Instant::now());
+        assert!(watch.is_behind(start, || true));
+        assert!(watch.is_behind(start + STORE_LOOK / 2, || panic!("it was looked at a moment ago")));
+        assert!(!watch.is_behind(start + STORE_LOOK, || false));
+    }
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use chaoschain_events::log::{AppendError, EventLog, ReadLimits};
 use chaoschain_schemas::Sequence;
 
+use crate::options::CommandOptions;
 use crate::shared::{Appended, Note, Shared};
 
 /// How long to wait before an unclear position is read again.
@@ -25,34 +26,77 @@ pub(crate) fn start(shared: &Arc<Shared>, number: u64, expected: Sequence, messa
     let shared = Arc::clone(shared);
     let runtime = shared.runtime.clone();
     runtime.spawn(async move {
-        let appended = match tokio::time::timeout(shared.options.append_patience, append).await {
-            Ok(Ok(sequence)) => Appended::Landed(sequence),
-            Ok(Err(AppendError::TipMoved { tip })) => Appended::Lost(tip),
-            // Nothing was appended and the tip is what it was.
-            Ok(Err(AppendError::Busy { .. })) => Appended::Lost(expected),
-            Err(_) | Ok(Err(AppendError::Unclear { .. })) => {
-                tracing::warn!(%expected, "it is unclear whether a block was appended; reading back");
-                let found = read_back(&*log, expected.next(), &message);
-                let patience = shared.options.outcome_patience;
-                tokio::time::timeout(patience, found).await.unwrap_or(Appended::Unknown)
-            }
-            Ok(Err(error)) => Appended::Refused { code: error.code(), message: error.to_string() },
-        };
+        let appended = outcome(&*log, append, expected, &message, &shared.options).await;
         shared.tell(|core| core.notes.push_back(Note::Appended(number, appended)));
     });
 }
 
-/// Says whether the log has `message` at `position`, asking until it answers.
-async fn read_back(log: &dyn EventLog, position: Sequence, message: &Bytes) -> Appended {
+/// Waits for what becomes of an append, looking for it in the log where its own answer is late or unclear.
+async fn outcome(
+    log: &dyn EventLog,
+    mut append: impl Future<Output = Result<Sequence, AppendError>> + Unpin,
+    expected: Sequence,
+    message: &Bytes,
+    options: &CommandOptions,
+) -> Appended {
+    let answer = tokio::time::timeout(options.append_patience, &mut append).await;
+    let late = answer.is_err();
+    if let Ok(answer) = answer
+        && let Some(appended) = decided(answer, expected)
+    {
+        return appended;
+    }
+    tracing::warn!(%expected, late, "it is unclear whether a block was appended; reading back");
+    let position = expected.next();
+    let search = async {
+        // What is only late may still land, so that the log does not have it yet says nothing.
+        if late {
+            tokio::select! {
+                biased;
+                answer = &mut append => if let Some(appended) = decided(answer, expected) {
+                    return appended;
+                },
+                appended = appears(log, position, message) => return appended,
+            }
+        }
+        // It may still come: should it, the next append there loses, and its events are found to be history.
+        look(log, position, message).await.unwrap_or(Appended::Lost(expected))
+    };
+    tokio::time::timeout(options.outcome_patience, search).await.unwrap_or(Appended::Unknown)
+}
+
+/// What the log's own answer says of an append; `None` where it leaves that open.
+fn decided(answer: Result<Sequence, AppendError>, expected: Sequence) -> Option<Appended> {
+    Some(match answer {
+        Ok(sequence) => Appended::Landed(sequence),
+        Err(AppendError::TipMoved { tip }) => Appended::Lost(tip),
+        // Nothing was appended and the tip is what it was.
+        Err(AppendError::Busy { .. }) => Appended::Lost(expected),
+        Err(AppendError::Unclear { .. }) => return None,
+        Err(error) => Appended::Refused { code: error.code(), message: error.to_string() },
+    })
+}
+
+/// Waits until the log has something at `position`, and says whether it is `message`.
+async fn appears(log: &dyn EventLog, position: Sequence, message: &Bytes) -> Appended {
+    loop {
+        if let Some(appended) = look(log, position, message).await {
+            return appended;
+        }
+        tokio::time::sleep(READ_BACK_RETRY).await;
+    }
+}
+
+/// Says whether the log has `message` at `position`, asking until it answers; `None` when it ends before.
+async fn look(log: &dyn EventLog, position: Sequence, message: &Bytes) -> Option<Appended> {
     let limits = ReadLimits { messages: 1, ..ReadLimits::default() };
     loop {
         match log.read(position, limits).await.map(|entries| entries.into_iter().next()) {
             Ok(Some(entry)) if entry.sequence == position && entry.message == *message => {
-                return Appended::Landed(position);
+                return Some(Appended::Landed(position));
             }
-            Ok(Some(entry)) => return Appended::Lost(entry.sequence),
-            // It may still come: should it, the next append there loses, and its events are found to be history.
-            Ok(None) => return Appended::Lost(Sequence(position.0 - 1)),
+            Ok(Some(entry)) => return Some(Appended::Lost(entry.sequence)),
+            Ok(None) => return None,
             Err(error) => {
                 tracing::warn!(%error, "the log cannot be read back, trying again");
                 tokio::time::sleep(READ_BACK_RETRY).await;

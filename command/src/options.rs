@@ -35,9 +35,10 @@ pub struct CommandOptions {
     pub linger_max: Duration,
     /// How many blocks may be on their way to the log.
     pub in_flight_max: usize,
-    /// How long an append may take before its outcome counts as unclear.
+    /// How long an append may take before it is also looked for in the log.
     pub append_patience: Duration,
-    /// How long the outcome of an unclear append is looked for before submitters are told that it is unknown.
+    /// How long a late append is then waited for, or the outcome of an unclear one looked for, before submitters are told
+    /// that it is unknown.
     pub outcome_patience: Duration,
     /// How long a submitter waits at most; then the outcome is unknown to it, whatever it comes to.
     pub answer_patience: Duration,

@@ -4,12 +4,14 @@
 mod support;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
 use chaoschain_command::{CommandOptions, MempoolLimits, OnOutcome, Outcome, Peer, Rate, SubmitError};
 use chaoschain_events::log::EventLog;
-use chaoschain_schemas::Height;
+use chaoschain_schemas::{Height, Timestamp};
+use serde_json::json;
 use support::*;
 use tokio::sync::{Semaphore, mpsc};
 
@@ -62,6 +64,32 @@ async fn an_unclear_append_is_read_back() {
         assert_eq!(node.service.submit(envelope, Peer::Local).await, Ok(receipt), "{fate:?}");
         node.close().await;
     }
+}
+
+/// A late append may land however often the log was read without it; what it lands with is no refusal's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_append_is_waited_for() {
+    let gate = Arc::new(Semaphore::new(0));
+    let clock = Stopped::default();
+    let options = CommandOptions { append_patience: Duration::ZERO, clock: clock.clock(), ..options() };
+    let node = node_with(options, [Fate::Gated(gate.clone())]).await;
+    let reads = node.log.reads.load(Ordering::SeqCst);
+    let envelope = author(1).register();
+    let outcomes = submit_all(&node, vec![envelope.clone()]);
+    // The second look comes after the first has found nothing; giving the append up would bring a second one instead.
+    while node.log.reads.load(Ordering::SeqCst) < reads + 2 {
+        if outcomes.is_closed() || node.service.status().tip_lost > 0 {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    // Judged again, it would be too old.
+    clock.set(Timestamp(START.0 + DAY));
+    gate.add_permits(1);
+    let receipt = gather(outcomes, 1).await.remove(0).unwrap();
+    assert_in_log(&node.projection, &receipt, &envelope).await;
+    assert_eq!((node.service.status().tip_lost, node.log.appends.load(Ordering::SeqCst)), (0, 1));
+    node.close().await;
 }
 
 /// Blocks are sealed ahead of the log's answers; when one in the middle fails, those behind it stand on nothing.
@@ -154,6 +182,47 @@ async fn one_author_cannot_take_the_whole_pool() {
     let busy = outcomes.iter().filter(|outcome| matches!(outcome, Err(SubmitError::Busy { .. }))).count();
     assert_eq!(busy, 4);
     assert!(outcomes[..16].iter().all(Result::is_ok) && outcomes[20].is_ok(), "{outcomes:?}");
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn impostors_use_up_no_place_but_their_own() {
+    let gate = Arc::new(Semaphore::new(0));
+    let options = CommandOptions { in_flight_max: 1, ..options() };
+    let node = node_with(options, [Fate::Pass, Fate::Gated(gate.clone())]).await;
+    let (ana, mallory) = (author(1), author(2));
+    node.service.submit(ana.register(), Peer::Local).await.unwrap();
+    let first = submit_all(&node, vec![author(3).register()]);
+    while node.service.status().in_flight == 0 {
+        tokio::task::yield_now().await;
+    }
+    let impostor = Author { id: ana.id, key: mallory.key };
+    let mut envelopes: Vec<_> = (2..18).map(|nonce| impostor.act(0, nonce)).collect();
+    envelopes.push(ana.act(0, 1));
+    let outcomes = submit_all(&node, envelopes);
+    gate.add_permits(1);
+    let mut outcomes = gather(outcomes, 17).await;
+    outcomes.pop().unwrap().unwrap();
+    let codes: Vec<_> = outcomes.iter().map(|outcome| outcome.as_ref().unwrap_err().code()).collect();
+    assert_eq!(codes, ["key_wrong"; 16]);
+    gather(first, 1).await.remove(0).unwrap();
+    node.close().await;
+}
+
+/// What the new key signs is served in turns of its own, and yet comes after the rotation.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_of_transitions_goes_on_across_a_rotation() {
+    let node = node().await;
+    let ana = author(1);
+    let heir = Author { id: ana.id, key: author(2).key };
+    let new_key = json!({ "new_key": heir.key.public().to_string() });
+    let rotation = Author::with_parties(&ana.body("KeyRotation", &new_key, 0, 3), &[&ana, &heir]);
+    let mut envelopes = vec![ana.register(), ana.act(0, 1), ana.act(0, 2), rotation];
+    envelopes.extend([heir.act(0, 4), heir.act(1, 0), heir.act(0, 5)]);
+    for (place, outcome) in node.service.submit_batch(envelopes, Peer::Local).await.into_iter().enumerate() {
+        assert!(outcome.is_ok(), "{place}: {outcome:?}");
+    }
+    assert_eq!(node.service.submit(ana.act(0, 6), Peer::Local).await.unwrap_err().code(), "key_wrong");
     node.close().await;
 }
 

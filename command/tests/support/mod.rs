@@ -246,11 +246,13 @@ pub struct Scripted {
     inner: Arc<dyn EventLog>,
     script: Mutex<VecDeque<Fate>>,
     pub appends: AtomicU64,
+    pub reads: AtomicU64,
 }
 
 impl Scripted {
     pub fn new(inner: Arc<dyn EventLog>, script: impl IntoIterator<Item = Fate>) -> Self {
-        Self { inner, script: Mutex::new(script.into_iter().collect()), appends: AtomicU64::new(0) }
+        let script = Mutex::new(script.into_iter().collect());
+        Self { inner, script, appends: AtomicU64::new(0), reads: AtomicU64::new(0) }
     }
 
     pub fn script(&self, fates: impl IntoIterator<Item = Fate>) {
@@ -305,6 +307,7 @@ impl EventLog for Scripted {
     }
 
     fn read(&self, from: Sequence, limits: ReadLimits) -> BoxFuture<'_, Result<Vec<Entry>, LogError>> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
         self.inner.read(from, limits)
     }
 
