@@ -9,13 +9,14 @@ use chaoschain_events::envelope::{VerifiedEnvelope, sign};
 use chaoschain_events::log::{EmbeddedLog, EmbeddedOptions, EventLog};
 use chaoschain_events::signature::SecretKey;
 use chaoschain_projector::{Producer, Projection, ProjectionOptions, seal_genesis};
-use chaoschain_schemas::control::{GENESIS_VERSION, Genesis, GenesisAccount, Parameters, Role};
+use chaoschain_schemas::control::Parameters;
 use chaoschain_schemas::society::{AgentRegistration, Payload, Personality, ReputationUpdate};
 use chaoschain_schemas::{AccountId, BODY_VERSION, Body, ChainId, Fixed, Micros, Sequence, Timestamp, codec};
 use chaoschain_society::Society;
-use chaoschain_state::domain::{Domain, Machine};
+use chaoschain_state::domain::Machine as _;
 use rayon::prelude::*;
 
+use crate::command::init::genesis;
 use crate::error::{CliError, Exit, Outcome};
 
 /// How long a signed event may wait to be used, for slow machines.
@@ -53,7 +54,9 @@ impl Bench {
         let producer_key = Arc::new(SecretKey::from_seed(&[0xbe; 32]));
         let producer =
             Producer { account: AccountId::from_first_key(&producer_key.public()), key: producer_key };
-        let genesis = genesis(&producer);
+        let parameters = Parameters { valid_until_max: Micros(2 * VALID_FOR.0), ..Parameters::default() };
+        let (now, domain) = (Clock::system().now(), Society.default_parameters());
+        let genesis = genesis(&Society, "bench", now, parameters, domain, &producer.key);
         let (chain, message) = seal_genesis(&Society, &genesis, &producer.key)?;
         let log = EmbeddedLog::open(dir.path().join("log"), EmbeddedOptions::default())?;
         let log: Arc<dyn EventLog> = Arc::new(log);
@@ -161,20 +164,6 @@ impl Author {
 fn author(number: u64) -> Author {
     let key = SecretKey::from_seed(blake3::hash(&number.to_be_bytes()).as_bytes());
     Author { id: AccountId::from_first_key(&key.public()), key, nonce: 0 }
-}
-
-fn genesis(producer: &Producer) -> Genesis {
-    Genesis {
-        version: GENESIS_VERSION,
-        name: "bench".into(),
-        domain: Society::ID.into(),
-        rules: Society::RULES,
-        sub_trees: Society::SUB_TREES.iter().map(|&name| name.to_owned()).collect(),
-        timestamp: Clock::system().now(),
-        parameters: Parameters { valid_until_max: Micros(2 * VALID_FOR.0), ..Parameters::default() },
-        domain_parameters: Society.default_parameters().into(),
-        accounts: vec![GenesisAccount { key: producer.key.public(), role: Role::Producer, weight: 1 }],
-    }
 }
 
 /// A projection of `log` in a directory of its own, following.

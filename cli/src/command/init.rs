@@ -8,6 +8,7 @@ use chaoschain_events::signature::SecretKey;
 use chaoschain_projector::seal_genesis;
 use chaoschain_schemas::control::{GENESIS_VERSION, Genesis, GenesisAccount, Parameters, Role};
 use chaoschain_schemas::{AccountId, Micros, Sequence, Timestamp};
+use chaoschain_state::domain::Machine;
 use figment::Figment;
 use figment::providers::{Format as _, Toml};
 use serde::Deserialize;
@@ -64,7 +65,7 @@ pub(crate) fn run(run: &Run<'_>, args: &Args) -> Outcome {
             .map_err(|error| CliError::new(Exit::Unavailable, "randomness_unavailable", error.to_string()))?,
     };
     let timestamp = args.time.map_or_else(|| Clock::system().now(), Timestamp);
-    let genesis = genesis(run.app, &args.name, timestamp, kernel, domain, &key);
+    let genesis = genesis(&*run.app.machine, &args.name, timestamp, kernel, domain, &key);
     // Refused before anything is written.
     seal_genesis(&*run.app.machine, &genesis, &key)?;
     let passphrase = args.passphrase.then(|| keyfile::passphrase(Path::new("the producer's key"), true));
@@ -91,14 +92,13 @@ pub(crate) fn run(run: &Run<'_>, args: &Args) -> Outcome {
 
 /// The genesis document of a chain with one producer, who is also its only validator.
 pub(crate) fn genesis(
-    app: &App,
+    machine: &dyn Machine,
     name: &str,
     timestamp: Timestamp,
     parameters: Parameters,
     domain_parameters: Vec<u8>,
     key: &SecretKey,
 ) -> Genesis {
-    let machine = &app.machine;
     Genesis {
         version: GENESIS_VERSION,
         name: name.to_owned(),

@@ -10,12 +10,13 @@ use chaoschain_events::signature::SecretKey;
 use chaoschain_projector::{
     BlockLimits, Confirmed, Head, OpenError, Producer, Projection, ProjectionOptions, Verdict, seal_genesis,
 };
-use chaoschain_schemas::control::{GENESIS_VERSION, Genesis, GenesisAccount, Parameters, Role};
+use chaoschain_schemas::control::Parameters;
 use chaoschain_schemas::society::{AgentRegistration, Payload, Personality};
 use chaoschain_schemas::{AccountId, BODY_VERSION, Body, ChainId, Micros, Sequence, Timestamp, codec};
 use chaoschain_society::{Leaderboard, Society};
-use chaoschain_state::domain::{Domain, Machine};
+use chaoschain_state::domain::Machine as _;
 
+use crate::command::init::genesis;
 use crate::error::{CliError, Exit, Outcome};
 
 /// The seven, by name and disposition.
@@ -73,17 +74,8 @@ impl Stage {
         let key_of_producer = Arc::new(key("producer"));
         let account = AccountId::from_first_key(&key_of_producer.public());
         let producer = Producer { account, key: key_of_producer };
-        let genesis = Genesis {
-            version: GENESIS_VERSION,
-            name: "demo".into(),
-            domain: Society::ID.into(),
-            rules: Society::RULES,
-            sub_trees: Society::SUB_TREES.iter().map(|&name| name.to_owned()).collect(),
-            timestamp: START,
-            parameters: Parameters::default(),
-            domain_parameters: Society.default_parameters().into(),
-            accounts: vec![GenesisAccount { key: producer.key.public(), role: Role::Producer, weight: 1 }],
-        };
+        let domain = Society.default_parameters();
+        let genesis = genesis(&Society, "demo", START, Parameters::default(), domain, &producer.key);
         let (chain, message) = seal_genesis(&Society, &genesis, &producer.key)?;
         let log: Arc<dyn EventLog> =
             Arc::new(EmbeddedLog::open(dir.join("log"), EmbeddedOptions::default())?);

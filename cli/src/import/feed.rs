@@ -34,7 +34,7 @@ pub(super) async fn feed(app: &App, dir: &DataDir, plan: &Plan, name: &str) -> O
     let parameters = plan.parameters();
     let valid = parameters.valid_until_max;
     let domain = app.machine.default_parameters();
-    let document = genesis(app, name, plan.start(), parameters, domain, &plan.producer);
+    let document = genesis(&*app.machine, name, plan.start(), parameters, domain, &plan.producer);
     let chain = write_chain(app, dir, &document, &plan.producer, None).await?;
     write_agents(dir, plan)?;
     let (log, state) = (dir.log(), dir.state());
