@@ -8,7 +8,9 @@
 //! - One rule for signatures, alone or in batches ([`signature`]).
 //! - Nothing here knows a domain, a state or whose key is whose.
 
+pub mod attest;
 pub mod block;
 pub mod envelope;
 pub mod log;
+pub mod nats;
 pub mod signature;

@@ -56,6 +56,8 @@ pub enum SigningContext {
     Transition,
     /// A block header.
     Header,
+    /// A validator's attestation.
+    Attestation,
 }
 
 impl SigningContext {
@@ -64,6 +66,7 @@ impl SigningContext {
         match self {
             Self::Transition => b"ChaosChain-Ed25519 transition v1\0",
             Self::Header => b"ChaosChain-Ed25519 header v1\0",
+            Self::Attestation => b"ChaosChain-Ed25519 attestation v1\0",
         }
     }
 }

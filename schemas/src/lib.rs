@@ -8,6 +8,7 @@
 //! - Every bound is a name in [`limits`].
 
 pub mod api;
+mod attestation;
 mod blob;
 mod block;
 mod body;
@@ -23,6 +24,7 @@ mod proof;
 pub mod society;
 mod units;
 
+pub use attestation::{ATTESTATION_VERSION, Attestation, SignedAttestation};
 pub use blob::Blob;
 pub use block::{EventAddress, HEADER_VERSION, Header, SealedBlock};
 pub use body::{Attachment, BODY_VERSION, Body, Envelope, Expectation, PartySignature};
@@ -31,6 +33,7 @@ pub use hash::{Hash, Purpose};
 pub use ids::{AccountId, AgentId, AllianceId, ChainId, CorrelationId, MemeId, NameHash, TransitionId};
 pub use keys::{PublicKey, Signature, SigningContext};
 pub use proof::{
-    EventProof, PROOF_VERSION, Proof, ProofFile, ProvenRecord, ReadProof, SignedHeader, SubTreeProof,
+    AttestedHeader, EquivocationProof, EventProof, FinalityProof, ForkProof, PROOF_VERSION, Proof, ProofFile,
+    ProvenRecord, ReadProof, SignedHeader, SubTreeProof,
 };
 pub use units::{Fixed, FixedError, Height, Micros, Sequence, Timestamp};

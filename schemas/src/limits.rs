@@ -30,6 +30,10 @@ pub const BLOCK_EVENTS_MAX: usize = 8192;
 pub const GENESIS_BYTES_MAX: usize = 512 * 1024;
 /// The largest proof that is read, bytes.
 pub const PROOF_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The largest attestation with its signature, bytes.
+pub const ATTESTATION_BYTES_MAX: usize = 512;
+/// The most validators of a chain.
+pub const VALIDATORS_MAX: usize = 256;
 /// The most elements (leaves, nodes, hashes) of a proof.
 pub const PROOF_ELEMENTS_MAX: usize = 64 * 1024;
 

@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, CodecError};
 use crate::limits::PROOF_BYTES_MAX;
-use crate::{Blob, PublicKey, Signature};
+use crate::{Blob, PublicKey, Signature, SignedAttestation};
 
-/// The number of the proofs' format that this build writes and reads.
-pub const PROOF_VERSION: u16 = 1;
+/// The number of the proofs' format that this build writes. It reads 1 as well, which knew only reads and events.
+pub const PROOF_VERSION: u16 = 2;
 
 /// A header and its producer's signature.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +49,8 @@ pub struct ProofFile {
     pub version: u16,
     /// What is proven.
     pub proof: Proof,
+    /// That validators have agreed on the block the proof is about, where they have.
+    pub finality: Option<FinalityProof>,
 }
 
 /// What a proof file proves. Exactly one field is set.
@@ -58,6 +60,50 @@ pub struct Proof {
     pub read: Option<ReadProof>,
     /// An event's place in a block.
     pub event: Option<EventProof>,
+    /// A validator's two words on one height.
+    pub equivocation: Option<EquivocationProof>,
+    /// A producer's two blocks at one height.
+    pub fork: Option<ForkProof>,
+}
+
+/// Proves that validators have attested a header, or descendants of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FinalityProof {
+    /// What was attested, by ascending height; at most one attestation of a validator counts.
+    pub attested: Vec<AttestedHeader>,
+}
+
+/// A header with attestations of it, and its tie to the header that is to be final.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttestedHeader {
+    /// The attested header's bytes.
+    pub header: Blob,
+    /// The pruned tree of its blocks sub-tree that opens the final header's height; empty bytes when it is that header
+    /// itself.
+    pub ancestor: Blob,
+    /// The attestations, in ascending order of key.
+    pub attestations: Vec<SignedAttestation>,
+}
+
+/// Proves that a validator has signed two hashes at one height.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EquivocationProof {
+    /// One of the two.
+    pub first: SignedAttestation,
+    /// The other.
+    pub second: SignedAttestation,
+}
+
+/// Proves that one producer's key has sealed two blocks at one height.
+///
+/// By itself that is no misconduct: a block that lost its place in the log is orphaned, and its producer seals another.
+/// Held against a log that had one of the two, the other shows that the log was rewritten.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForkProof {
+    /// The header that was part of the history.
+    pub ours: SignedHeader,
+    /// The header that came in its place.
+    pub theirs: SignedHeader,
 }
 
 /// Proves the answer of a named read at one height.
@@ -86,28 +132,71 @@ pub struct EventProof {
     pub tree: Blob,
 }
 
+/// A proof file of version 1.
+#[derive(Deserialize, Serialize)]
+struct ProofFileV1 {
+    version: u16,
+    proof: ProofV1,
+}
+
+#[derive(Deserialize, Serialize)]
+struct ProofV1 {
+    read: Option<ReadProof>,
+    event: Option<EventProof>,
+}
+
 impl ProofFile {
+    /// Wraps a proof.
+    pub const fn of(proof: Proof) -> Self {
+        Self { version: PROOF_VERSION, proof, finality: None }
+    }
+
     /// Wraps a read's proof.
     pub fn of_read(read: ReadProof) -> Self {
-        Self { version: PROOF_VERSION, proof: Proof { read: Some(read), event: None } }
+        Self::of(Proof { read: Some(read), ..Proof::default() })
     }
 
     /// Wraps an event's proof.
     pub fn of_event(event: EventProof) -> Self {
-        Self { version: PROOF_VERSION, proof: Proof { read: None, event: Some(event) } }
+        Self::of(Proof { event: Some(event), ..Proof::default() })
     }
 
-    /// Reads a proof file, checking form and limits.
+    /// Wraps the proof of an equivocation.
+    pub fn of_equivocation(equivocation: EquivocationProof) -> Self {
+        Self::of(Proof { equivocation: Some(equivocation), ..Proof::default() })
+    }
+
+    /// Wraps the proof of a fork.
+    pub fn of_fork(fork: ForkProof) -> Self {
+        Self::of(Proof { fork: Some(fork), ..Proof::default() })
+    }
+
+    /// This proof, of a block that is final.
+    #[must_use]
+    pub fn with_finality(self, finality: Option<FinalityProof>) -> Self {
+        Self { finality, ..self }
+    }
+
+    /// Reads a proof file of any version this build knows, checking form and limits.
     ///
     /// # Errors
     /// [`CodecError`].
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
-        let file: Self = codec::decode(bytes, PROOF_BYTES_MAX)?;
+        // The version is the first item of the outermost array, and so far always a single byte.
+        let file = match bytes.get(1) {
+            Some(1) => {
+                let ProofFileV1 { proof: ProofV1 { read, event }, .. } = codec::decode(bytes, PROOF_BYTES_MAX)?;
+                Self::of(Proof { read, event, ..Proof::default() })
+            }
+            _ => codec::decode::<Self>(bytes, PROOF_BYTES_MAX)?,
+        };
         if file.version != PROOF_VERSION {
-            let text = format!("proof version {} is unknown; this build reads {PROOF_VERSION}", file.version);
+            let text = format!("proof version {} is unknown; this build reads 1 to {PROOF_VERSION}", file.version);
             return Err(CodecError::Form(text));
         }
-        if file.proof.read.is_some() == file.proof.event.is_some() {
+        let Proof { read, event, equivocation, fork } = &file.proof;
+        let proofs = [read.is_some(), event.is_some(), equivocation.is_some(), fork.is_some()];
+        if proofs.into_iter().filter(|set| *set).count() != 1 {
             return Err(CodecError::Form("a proof file holds exactly one proof".into()));
         }
         Ok(file)

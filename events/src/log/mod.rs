@@ -7,6 +7,7 @@
 pub mod conformance;
 mod embedded;
 mod error;
+mod jetstream;
 
 use std::fmt::Debug;
 
@@ -16,6 +17,7 @@ use futures::future::BoxFuture;
 
 pub use embedded::{EmbeddedLog, EmbeddedOptions, ScrubProgress};
 pub use error::{AppendError, LogError};
+pub use jetstream::{JetStreamLog, JetStreamOptions};
 
 /// One message of a log, with its number there.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,1 @@
+//! What the tests of chaoschain stand on: nats servers and clusters, Python, proxies and small disks.
