@@ -3,9 +3,10 @@
 default:
     @just --list
 
-# Install what development needs besides Rust
+# Install what development needs besides Rust; the nats-server goes below the target folder, and where is printed
 setup:
     cargo install --locked just cargo-deny cargo-insta
+    cargo run --quiet --package chaoschain-test-support --example nats-server
 
 # Run the main job on the embedded log: a small society that then attacks itself
 run *ARGS:

@@ -3,42 +3,8 @@
 
 mod support;
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
+use chaoschain_test_support::SmallDisk;
 use support::*;
-
-/// A file system of its own in memory, unmounted in the end.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// `None`, and says so, where mounting is not permitted. With `CI` set that is a failure.
-    fn mount(at: &Path, size: &str) -> Option<Self> {
-        std::fs::create_dir_all(at).unwrap();
-        let options = format!("size={size}");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(at).status();
-        if mounted.is_ok_and(|status| status.success()) {
-            return Some(Self(at.to_owned()));
-        }
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "a tmpfs could not be mounted, and CI must test a full disk"
-        );
-        eprintln!("SKIPPED: no permission to mount a tmpfs, the full disk is not tested here");
-        None
-    }
-
-    fn grow(&self, size: &str) {
-        let options = format!("remount,size={size}");
-        assert!(Command::new("mount").args(["-o", &options]).arg(&self.0).status().unwrap().success());
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        Command::new("umount").arg("-l").arg(&self.0).status().ok();
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_stops_storing_and_nothing_else() {
