@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use chaoschain_schemas::control::{Genesis, GenesisAccount, Parameters, Role};
 use chaoschain_schemas::limits::*;
 use chaoschain_schemas::{
-    AccountId, BODY_VERSION, Blob, Body, ChainId, CodecError, Envelope, Expectation, HEADER_VERSION, Hash,
-    Header, Height, Micros, PartySignature, ProofFile, PublicKey, ReadProof, SealedBlock, Signature,
-    SignedHeader, Timestamp, codec,
+    AccountId, BODY_VERSION, Blob, Body, ChainId, CodecError, Envelope, Expectation, ForkProof,
+    HEADER_VERSION, Hash, Header, Height, Micros, PartySignature, ProofFile, PublicKey, ReadProof,
+    SealedBlock, Signature, SignedHeader, Timestamp, codec,
 };
 use serde::Serialize;
 use serde_bytes::Bytes;
@@ -104,6 +104,11 @@ fn proof() -> ProofFile {
         signature: Signature::new([9; 64]),
     };
     ProofFile::of_read(ReadProof { header, read: "root".into(), arguments: vec![], sub_trees: vec![] })
+}
+
+fn fork() -> ForkProof {
+    let side = proof().proof.read.map(|read| read.header).unwrap();
+    ForkProof { ours: side.clone(), theirs: side }
 }
 
 fn with<T>(mut value: T, change: impl FnOnce(&mut T)) -> T {
@@ -290,8 +295,15 @@ fn refused() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("8193 events", block(BLOCK_EVENTS_MAX + 1)),
     ];
     let files = [
-        ("version 2", codec::encode(&with(proof(), |file| file.version = 2))),
+        ("version 3", codec::encode(&with(proof(), |file| file.version = 3))),
+        ("version 1 with the fields of version 2", codec::encode(&with(proof(), |file| file.version = 1))),
+        (
+            "version 2 with the fields of version 1",
+            codec::encode(&(2_u16, (&proof().proof.read, None::<()>))),
+        ),
+        ("version 1 without a proof", codec::encode(&(1_u16, (None::<()>, None::<()>)))),
         ("no proof", codec::encode(&with(proof(), |file| file.proof.read = None))),
+        ("two proofs", codec::encode(&with(proof(), |file| file.proof.fork = Some(fork())))),
     ];
     let mut all = values();
     all.extend(bodies().into_iter().map(|(why, bytes)| ("Body", why, bytes)));

@@ -70,7 +70,9 @@ fn one_form(bytes: &[u8]) {
         assert_eq!(codec::encode(&block), bytes);
     }
     if let Ok(file) = ProofFile::decode(bytes) {
-        assert_eq!(codec::encode(&file), bytes);
+        let again = codec::encode(&file);
+        // A file of version 1 is lifted, and has one form as such.
+        assert!(again == bytes || bytes[1] == 1 && ProofFile::decode(&again) == Ok(file));
     }
 }
 
