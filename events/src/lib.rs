@@ -2,6 +2,8 @@
 //!
 //! Bytes that came from elsewhere become types here: [`envelope::VerifiedEnvelope`] and [`block::VerifiedBlock`] can
 //! only be had by checking, and say in their docs what that did not check. [`log`] is where sealed blocks live.
+//! [`nats`] is the connection of a process to NATS, [`micro`] what services answer with there, [`trace`] which request a log
+//! line belongs to.
 //!
 //! # Invariants
 //! - What is verified is the received bytes under a tag; nothing is encoded again to be verified.
@@ -12,5 +14,7 @@ pub mod attest;
 pub mod block;
 pub mod envelope;
 pub mod log;
+pub mod micro;
 pub mod nats;
 pub mod signature;
+pub mod trace;

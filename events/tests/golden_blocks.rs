@@ -21,14 +21,15 @@ use chaoschain_schemas::society::{
     PurposeKind, ReputationUpdate,
 };
 use chaoschain_schemas::{
-    AccountId, Attachment, BODY_VERSION, Body, ChainId, CorrelationId, EventAddress, EventProof, Expectation,
-    Fixed, HEADER_VERSION, Hash, Header, Height, Micros, NameHash, ProofFile, ProvenRecord, Purpose,
-    ReadProof, SigningContext, SubTreeProof, Timestamp, codec,
+    ATTESTATION_VERSION, AccountId, Attachment, Attestation, AttestedHeader, BODY_VERSION, Body, ChainId,
+    CorrelationId, EquivocationProof, EventAddress, EventProof, Expectation, FinalityProof, Fixed, ForkProof,
+    HEADER_VERSION, Hash, Header, Height, Micros, NameHash, ProofFile, ProvenRecord, Purpose, ReadProof,
+    SignedAttestation, SigningContext, SubTreeProof, Timestamp, codec,
 };
 use chaoschain_society::{Society, keys as society_keys};
 use chaoschain_state::control::{self, SignedTransition};
 use chaoschain_state::domain::Machine;
-use chaoschain_state::merkle::{Lookup, Pruned, prove_entry, value_hash};
+use chaoschain_state::merkle::{Lookup, Pruned, blocks as header_tree, prove_entry, value_hash};
 use chaoschain_state::{BaseView, Changes, Forest, Key, Recording, StateVersion, Value};
 use serde::Serialize;
 use serde_json::{Value as Json, json};
@@ -243,7 +244,11 @@ fn foundations() -> Vec<Json> {
         let (key, empty, abc) = (hex::encode(purpose.key()), purpose.hash(b""), purpose.hash(b"abc"));
         json!({ "name": format!("purpose {word}"), "type": "purpose", "word": word, "key": key, "of_nothing": empty, "of_abc": abc })
     });
-    let tags = [("transition", SigningContext::Transition), ("header", SigningContext::Header)];
+    let tags = [
+        ("transition", SigningContext::Transition),
+        ("header", SigningContext::Header),
+        ("attestation", SigningContext::Attestation),
+    ];
     let tags = tags.map(|(word, context)| {
         json!({ "name": format!("signing tag {word}"), "type": "tag", "word": word, "hex": hex::encode(context.tag()) })
     });
@@ -359,8 +364,8 @@ fn blocks(chain: &Chain) -> Vec<Json> {
     vectors
 }
 
-/// A read of the newest state with its proof, as a query node makes it.
-fn read(chain: &Chain, name: &str, arguments: &[&str]) -> Json {
+/// A read of the newest state with its proof, as a query node makes it: the file, the answer, and what to call it.
+fn read_file(chain: &Chain, name: &str, arguments: &[&str]) -> (ProofFile, Json, String) {
     let (state, newest) = (chain.state(), chain.blocks.last().unwrap());
     let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
     let recording = Recording::new(&**state);
@@ -386,23 +391,107 @@ fn read(chain: &Chain, name: &str, arguments: &[&str]) -> Json {
     let header = newest.signed_header();
     let title = format!("read: {name}{}", if answer.is_null() { ", absent" } else { "" });
     let file = ProofFile::of_read(ReadProof { header, read: name.to_owned(), arguments, sub_trees });
+    (file, answer, title)
+}
+
+fn read(chain: &Chain, name: &str, arguments: &[&str]) -> Json {
+    let (file, answer, title) = read_file(chain, name, arguments);
     let mut vector = vector(&title, "ProofFile", &file);
     vector["answer"] = answer;
     vector
 }
 
-fn event(name: &str, block: &VerifiedBlock, values: &[&[u8]], index: u32) -> Json {
+fn event_file(block: &VerifiedBlock, values: &[&[u8]], index: u32) -> ProofFile {
     let entries: Vec<_> =
         (0_u32..).map(u32::to_be_bytes).zip(values.iter().map(|value| value_hash(value))).collect();
     let tree = prove_entry(&entries, index as usize);
     assert_eq!(Pruned::parse(&tree).unwrap().root(), block.header().events_root);
     let envelope = values[index as usize].into();
     let proof = EventProof { header: block.signed_header(), index, envelope, tree: tree.into() };
-    vector(name, "ProofFile", &ProofFile::of_event(proof))
+    ProofFile::of_event(proof)
+}
+
+fn event(name: &str, block: &VerifiedBlock, values: &[&[u8]], index: u32) -> Json {
+    vector(name, "ProofFile", &event_file(block, values, index))
+}
+
+/// The word of a validator that the header of this hash stands at this height.
+fn attestation(chain: &Chain, validator: &str, height: u64, header_hash: Hash) -> Attestation {
+    Attestation {
+        version: ATTESTATION_VERSION,
+        chain: chain.id,
+        validator: id(validator),
+        height: Height(height),
+        header_hash,
+    }
+}
+
+fn attest(validator: &str, attestation: &Attestation) -> SignedAttestation {
+    let (key, bytes) = (key(validator), codec::encode(attestation));
+    let signature = key.sign(SigningContext::Attestation, &bytes);
+    SignedAttestation { attestation: bytes.into(), key: key.public(), signature }
+}
+
+/// The header at `height` as `validators` attest it, and its tie to the one at `below`.
+fn attested(chain: &Chain, height: u64, validators: &[&str], below: u64) -> AttestedHeader {
+    let block = &chain.blocks[height as usize];
+    let (mut tiles, mut frontier) = (header_tree::MemoryTiles::default(), header_tree::Frontier::new());
+    for older in &chain.blocks[..height as usize] {
+        tiles.append(&mut frontier, older.header_hash());
+    }
+    assert_eq!(frontier.root(), block.header().sub_roots[1]);
+    let ancestor =
+        if below == height { Vec::new() } else { header_tree::prove(&tiles, &[below], height).unwrap() };
+    let word = |name: &&str| attest(name, &attestation(chain, name, height, block.header_hash()));
+    let mut attestations: Vec<_> = validators.iter().map(word).collect();
+    attestations.sort_by_key(|attestation| attestation.key);
+    AttestedHeader { header: block.signed_header().header, ancestor: ancestor.into(), attestations }
+}
+
+/// Proofs that validators agree, and that one does not agree with itself.
+fn words_of_validators(chain: &Chain, second: &VerifiedBlock, envelopes: &[&[u8]]) -> Vec<Json> {
+    let newest = chain.blocks.last().unwrap();
+    let both = ["producer", "validator"];
+    let at_once = FinalityProof { attested: vec![attested(chain, 3, &both, 3)] };
+    let later = FinalityProof {
+        attested: vec![attested(chain, 2, &["producer"], 2), attested(chain, 3, &["validator"], 2)],
+    };
+    let (file, answer, title) = read_file(chain, "agent", &[&id("ana").to_string()]);
+    let final_read = file.with_finality(Some(at_once));
+    let mut final_read = vector(&format!("{title}, final"), "ProofFile", &final_read);
+    final_read["answer"] = answer;
+    let final_event = event_file(second, envelopes, 1).with_finality(Some(later));
+
+    let first = attestation(chain, "validator", 3, newest.header_hash());
+    let another = Attestation { header_hash: Hash::new([0xab; 32]), ..first.clone() };
+    let signed = attest("validator", &first);
+    let equivocation = EquivocationProof { first: signed.clone(), second: attest("validator", &another) };
+    let sibling =
+        Header { timestamp: newest.header().timestamp.saturating_add(Micros(1)), ..newest.header().clone() };
+    let theirs = seal(sibling, vec![], &key("producer")).unwrap();
+    let fork = ForkProof { ours: newest.signed_header(), theirs: theirs.signed_header() };
+    vec![
+        vector("attestation", "Attestation", &first),
+        vector("attestation, signed", "SignedAttestation", &signed),
+        final_read,
+        vector("event: the second of block 2, final by block 3", "ProofFile", &final_event),
+        vector(
+            "equivocation: two hashes at height 3",
+            "ProofFile",
+            &ProofFile::of_equivocation(equivocation),
+        ),
+        vector("fork: two blocks at height 3", "ProofFile", &ProofFile::of_fork(fork)),
+    ]
 }
 
 fn proofs(chain: &Chain) -> Vec<Json> {
-    let trust = json!({ "chain": chain.id, "producers": [key("producer").public()] });
+    let validator =
+        |name, weight: u64| json!({ "account": id(name), "key": key(name).public(), "weight": weight });
+    let mut validators = [validator("producer", 1), validator("validator", 2)];
+    validators.sort_by_key(|validator| validator["account"].as_str().map(str::to_owned));
+    let trust = json!({
+        "chain": chain.id, "domain": Society.id(), "producers": [key("producer").public()], "validators": validators,
+    });
     let newest = chain.blocks.last().unwrap();
     let header = newest.header();
     let at = ReadPoint {
@@ -416,7 +505,7 @@ fn proofs(chain: &Chain) -> Vec<Json> {
     let second = &chain.blocks[2];
     let envelopes: Vec<&[u8]> = second.events().iter().map(|event| &event.bytes()[..]).collect();
     let (document, _) = genesis().encode();
-    vec![
+    let mut vectors = vec![
         json!({ "name": "what is trusted", "type": "trust", "json": trust }),
         json!({ "name": "where reads were made", "type": "ReadPoint", "json": at }),
         read(chain, "account", &[&ana]),
@@ -428,7 +517,9 @@ fn proofs(chain: &Chain) -> Vec<Json> {
         event("event: the first of block 2", second, &envelopes, 0),
         event("event: the last of block 2", second, &envelopes, 2),
         event("event: genesis", &chain.blocks[0], &[&document], 0),
-    ]
+    ];
+    vectors.extend(words_of_validators(chain, second, &envelopes));
+    vectors
 }
 
 fn compare(file: &str, vectors: &[Json]) {

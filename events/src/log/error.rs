@@ -132,6 +132,28 @@ pub enum LogError {
         /// The system's answer.
         source: io::Error,
     },
+    /// This is not the log that was opened: it was deleted, or made anew under the same name.
+    #[error(
+        "{log} is not the one that was opened: {reason}; nothing of it is believed. Restore it (`log restore` on a node \
+         that has the blocks), then start again"
+    )]
+    Replaced {
+        /// Which log.
+        log: String,
+        /// How it can be told.
+        reason: String,
+    },
+    /// The log ends before what was already read from it or acknowledged by it.
+    #[error(
+        "the log ends at {tip}, though {seen} was seen: what it had acknowledged is lost. Restore its tail (`log restore` \
+         on a node that has the blocks), then start again"
+    )]
+    Lost {
+        /// The last sequence now.
+        tip: Sequence,
+        /// The last one that was seen.
+        seen: Sequence,
+    },
     /// The log cannot be reached or worked on now: try again.
     #[error("the log is not available: {reason}")]
     Unavailable {
@@ -154,6 +176,8 @@ impl LogError {
             Self::Foreign { .. } => "log_foreign_file",
             Self::NewerFormat { .. } => "log_newer_format",
             Self::Io { .. } => "log_io",
+            Self::Replaced { .. } => "log_replaced",
+            Self::Lost { .. } => "log_lost",
             Self::Unavailable { .. } => "log_unavailable",
             Self::Closed => "log_closed",
         }

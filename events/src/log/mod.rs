@@ -1,7 +1,8 @@
 //! The log: an append-only sequence of messages in which the tip decides who wins.
 //!
-//! [`EventLog`] is the contract; [`EmbeddedLog`] keeps it in a directory of this machine. The log knows nothing of
-//! blocks: a message is bytes, and whether it is history is for the fold to say.
+//! [`EventLog`] is the contract; [`EmbeddedLog`] keeps it in a directory of this machine, [`JetStreamLog`] in a stream of
+//! a NATS server that several processes share. The log knows nothing of blocks: a message is bytes, and whether it is
+//! history is for the fold to say.
 
 #[doc(hidden)]
 pub mod conformance;
@@ -17,7 +18,7 @@ use futures::future::BoxFuture;
 
 pub use embedded::{EmbeddedLog, EmbeddedOptions, ScrubProgress};
 pub use error::{AppendError, LogError};
-pub use jetstream::{JetStreamLog, JetStreamOptions};
+pub use jetstream::{JetStreamLog, JetStreamOptions, JetStreamStatus};
 
 /// One message of a log, with its number there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,10 +56,15 @@ impl Default for ReadLimits {
 ///   it is durable, so what was read is never taken back.
 /// - **Pipelining.** Appends made through one handle take effect in the order of the calls to `append`, whether or
 ///   not the futures are polled. `append(t, a)` and `append(t + 1, b)` may be in flight together: if the first
-///   fails, so does the second.
+///   fails, so does the second, unless another writer took exactly the first one's place. A log that several processes
+///   write compares numbers, not messages, and `b` then stands behind a message it was not made for. Whoever pipelines
+///   must not believe a success before those of all earlier appends; whoever reads must see for himself whether a message
+///   fits the one before, as the fold does.
 /// - **Immutable.** A sequence once read has the same bytes for ever, until it is compacted away.
 /// - **Bytes are checked.** A damaged message is answered with [`LogError::Corrupt`], never returned and never
-///   skipped.
+///   skipped; where a server keeps the bytes, it is the one to check them.
+/// - **One log.** What was deleted, made anew or cut short behind an open handle's back is answered with
+///   [`LogError::Replaced`] or [`LogError::Lost`], as far as the handle has seen it.
 ///
 /// # Example
 /// ```

@@ -1,0 +1,217 @@
+//! The stream: how it has to be, how it is made, and what is said of one that is otherwise.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use async_nats::jetstream::stream::{
+    Config, DiscardPolicy, Info, PersistenceMode, RetentionPolicy, StorageType,
+};
+use chaoschain_schemas::limits::BLOCK_BYTES_MAX;
+
+use super::append::HEADERS_BYTES_MAX;
+use super::shared::STREAM_NOT_FOUND;
+use super::{JetStreamOptions, Names};
+use crate::nats::{ApiError, Difference, Nats, NatsError, Refusal};
+
+/// How long opening waits for a cluster that is only starting.
+const OPEN_PATIENCE: Duration = Duration::from_secs(10);
+/// How long one request may take meanwhile: without a leader there is no answer at all.
+const OPEN_ASK_PATIENCE: Duration = Duration::from_secs(1);
+const OPEN_RETRY: Duration = Duration::from_millis(200);
+
+/// JetStream's numbers for what passes when a cluster is up: not available, no quorum of peers, not the leader.
+const NOT_READY: [u32; 4] = [10004, 10006, 10008, 10009];
+/// A stream of this name, but another configuration.
+const STREAM_NAME_EXIST: u32 = 10058;
+/// JetStream is not enabled: at the server, for the account.
+const NOT_ENABLED: [u32; 3] = [10035, 10039, 10076];
+
+/// Finds the stream, or makes it if that is wanted.
+pub(super) async fn open(nats: &Nats, names: &Names, options: &JetStreamOptions) -> Result<Info, NatsError> {
+    let started = Instant::now();
+    loop {
+        let error = match open_once(nats, names, options).await {
+            Ok(info) => {
+                let differences = differences(&info.config, names);
+                if differences.is_empty() {
+                    return Ok(info);
+                }
+                return Err(NatsError::StreamForeignConfig { stream: names.stream.clone(), differences });
+            }
+            Err(error) => error,
+        };
+        let passes = match &error {
+            ApiError::Refused(refusal) => NOT_READY.contains(&refusal.err_code),
+            ApiError::TimedOut { .. } | ApiError::Disconnected => true,
+            _ => false,
+        };
+        if !passes || started.elapsed() > OPEN_PATIENCE {
+            return Err(explain(nats, names, error));
+        }
+        tokio::time::sleep(OPEN_RETRY).await;
+    }
+}
+
+async fn open_once(nats: &Nats, names: &Names, options: &JetStreamOptions) -> Result<Info, ApiError> {
+    let info = format!("STREAM.INFO.{}", names.stream);
+    match nats.api(&info, "", OPEN_ASK_PATIENCE).await {
+        Err(ApiError::Refused(Refusal { err_code: STREAM_NOT_FOUND, .. })) if options.create => {}
+        other => return other,
+    }
+    let config = serde_json::to_vec(&config(names, options))
+        .map_err(|error| ApiError::Malformed { subject: names.stream.clone(), reason: error.to_string() })?;
+    // A cluster places the stream and elects its leader before it answers.
+    let made = nats.api(&format!("STREAM.CREATE.{}", names.stream), config, OPEN_PATIENCE).await;
+    match made {
+        // Somebody was quicker; how theirs is configured is compared all the same.
+        Err(ApiError::Refused(Refusal { err_code: STREAM_NAME_EXIST, .. })) => {
+            nats.api(&info, "", OPEN_ASK_PATIENCE).await
+        }
+        other => other,
+    }
+}
+
+fn explain(nats: &Nats, names: &Names, error: ApiError) -> NatsError {
+    let (server, stream) = (nats.server(), names.stream.clone());
+    match error {
+        ApiError::Refused(refusal) if refusal.err_code == STREAM_NOT_FOUND => {
+            NatsError::StreamMissing { server, stream }
+        }
+        ApiError::Refused(refusal) if NOT_ENABLED.contains(&refusal.err_code) => {
+            nats.jetstream_off(refusal.to_string())
+        }
+        ApiError::Refused(refusal) if NOT_READY.contains(&refusal.err_code) => {
+            NatsError::NoLeader { subject: format!("the stream {stream}"), reason: refusal.to_string() }
+        }
+        ApiError::Refused(Refusal { err_code, description, .. }) => {
+            NatsError::StreamRefused { stream, reason: description, error_code: err_code }
+        }
+        ApiError::NoResponders { .. } => nats.jetstream_off("nobody answers for it".into()),
+        // A server that runs JetStream and is connected stays silent only without a leader.
+        ApiError::TimedOut { .. } if nats.client().server_info().cluster.is_some() => NatsError::NoLeader {
+            subject: format!("the stream {stream}"),
+            reason: "requests stay without an answer".into(),
+        },
+        ApiError::TimedOut { subject, server } => NatsError::TimedOut { server, subject },
+        ApiError::Disconnected => NatsError::Unreachable {
+            url: nats.url().to_owned(),
+            reason: nats.state().last_error.unwrap_or_else(|| "the connection was lost".into()),
+        },
+        ApiError::Denied(denial) => denial.into(),
+        ApiError::Malformed { subject, reason } => NatsError::Malformed { subject, reason },
+    }
+}
+
+/// How a stream is made.
+fn config(names: &Names, options: &JetStreamOptions) -> Config {
+    let metadata = [("chaoschain-chain".to_owned(), options.chain.to_string())];
+    Config {
+        name: names.stream.clone(),
+        description: Some(format!("Blocks of the chain {}", options.name)),
+        subjects: vec![names.subject.clone()],
+        storage: StorageType::File,
+        num_replicas: options.replicas.max(1),
+        retention: RetentionPolicy::Limits,
+        discard: DiscardPolicy::New,
+        max_bytes: -1,
+        max_messages: -1,
+        max_messages_per_subject: -1,
+        max_message_size: -1,
+        max_consumers: -1,
+        allow_direct: true,
+        metadata: HashMap::from(metadata),
+        ..Config::default()
+    }
+}
+
+/// What would let the stream lose, reorder, change or refuse blocks. What only limits how much it takes is allowed:
+/// with `discard new` that is a refusal, not a loss.
+fn differences(has: &Config, names: &Names) -> Vec<Difference> {
+    let mut differences = Vec::new();
+    let mut check = |field, fits: bool, has: String, must_be: &str| {
+        if !fits {
+            differences.push(Difference { field, has, must_be: must_be.to_owned() });
+        }
+    };
+    let yes_no = |value: bool| if value { "yes" } else { "no" }.to_owned();
+    let none = |absent: bool| if absent { "none" } else { "some" }.to_owned();
+    let no = |value: bool| (!value, yes_no(value));
+    check("subjects", has.subjects == [names.subject.clone()], has.subjects.join(", "), &names.subject);
+    check("storage", has.storage == StorageType::File, format!("{:?}", has.storage).to_lowercase(), "file");
+    let retention = format!("{:?}", has.retention).to_lowercase();
+    check("retention", has.retention == RetentionPolicy::Limits, retention, "limits");
+    check("discard", has.discard == DiscardPolicy::New, format!("{:?}", has.discard).to_lowercase(), "new");
+    check("max_age", has.max_age.is_zero(), format!("{} s", has.max_age.as_secs()), "unlimited");
+    let per_subject = has.max_messages_per_subject;
+    check("max_msgs_per_subject", per_subject <= 0, per_subject.to_string(), "unlimited");
+    let message_bytes = BLOCK_BYTES_MAX + HEADERS_BYTES_MAX;
+    check(
+        "max_msg_size",
+        usize::try_from(has.max_message_size).is_ok_and(|max| max == 0 || max >= message_bytes)
+            || has.max_message_size < 0,
+        has.max_message_size.to_string(),
+        &format!("unlimited, or at least {message_bytes}"),
+    );
+    let (fits, shown) = no(has.no_ack);
+    check("no_ack", fits, shown, "no");
+    let (fits, shown) = no(has.sealed);
+    check("sealed", fits, shown, "no");
+    let (fits, shown) = no(has.allow_rollup);
+    check("allow_rollup_hdrs", fits, shown, "no");
+    let (fits, shown) = no(has.allow_message_ttl);
+    check("allow_msg_ttl", fits, shown, "no");
+    let (fits, shown) = no(has.allow_message_counter);
+    check("allow_msg_counter", fits, shown, "no");
+    let (fits, shown) = no(has.allow_message_schedules);
+    check("allow_msg_schedules", fits, shown, "no");
+    check("mirror", has.mirror.is_none(), none(has.mirror.is_none()), "none");
+    let sources = has.sources.as_ref().is_none_or(Vec::is_empty);
+    check("sources", sources, none(sources), "none");
+    let transform = has.subject_transform.is_none();
+    check("subject_transform", transform, none(transform), "none");
+    let persist = !matches!(has.persist_mode, Some(PersistenceMode::Async));
+    check("persist_mode", persist, "async".into(), "default");
+    differences
+}
+
+/// What an operator should know though the stream is usable.
+pub(super) fn warnings(nats: &Nats, info: &Info, options: &JetStreamOptions) -> Vec<String> {
+    let config = &info.config;
+    let mut warnings = Vec::new();
+    if config.num_replicas < 2 {
+        warnings.push(format!(
+            "the stream {} is kept on one server alone: if its disk is lost, so is the log, but for what the nodes keep. \
+             Use a cluster of three and 3 replicas for what matters",
+            config.name
+        ));
+    }
+    if !options.fsync_always {
+        warnings.push(
+            "whether the server syncs every write to its disk cannot be seen from here, and by default it does so every \
+             two minutes: a power cut then loses blocks that were acknowledged. Set `sync_interval: always` in its \
+             jetstream block, on every server of a cluster"
+                .to_owned(),
+        );
+    }
+    if config.deny_purge {
+        warnings
+            .push(format!("the stream {} does not allow purging: the log cannot be compacted", config.name));
+    }
+    if config.max_bytes > 0 || config.max_messages > 0 {
+        warnings.push(format!(
+            "the stream {} takes at most {} and {}: when it is full the chain stands still until the log is compacted",
+            config.name,
+            if config.max_bytes > 0 { format!("{} bytes", config.max_bytes) } else { "any bytes".into() },
+            if config.max_messages > 0 { format!("{} messages", config.max_messages) } else { "any messages".into() },
+        ));
+    }
+    let payload = nats.client().max_payload();
+    if payload < BLOCK_BYTES_MAX + HEADERS_BYTES_MAX {
+        warnings.push(format!(
+            "the server takes messages of at most {payload} bytes: blocks sealed here are kept below that, but a block \
+             of up to {} bytes from elsewhere would not fit. Leave max_payload at its default of 1 MB or more",
+            BLOCK_BYTES_MAX + HEADERS_BYTES_MAX
+        ));
+    }
+    warnings
+}

@@ -1,0 +1,89 @@
+//! Servers, connections and logs, made in a line.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use chaoschain_events::log::{Entry, EventLog, JetStreamLog, JetStreamOptions, ReadLimits, Subscription};
+use chaoschain_events::nats::{Nats, NatsError, NatsOptions, Subjects, connect};
+use chaoschain_schemas::ChainId;
+
+pub(crate) const ALL: ReadLimits = ReadLimits { messages: usize::MAX, bytes: usize::MAX };
+
+/// A chain that no other test of this process has.
+pub(crate) fn new_chain() -> ChainId {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let mut id = [0xc5; 32];
+    id[..8].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+    ChainId::new(id)
+}
+
+pub(crate) fn at(url: &str) -> NatsOptions {
+    NatsOptions { url: url.to_owned(), name: "test".to_owned(), ..NatsOptions::default() }
+}
+
+pub(crate) async fn nats(url: &str) -> Nats {
+    connect(&at(url)).await.unwrap()
+}
+
+pub(crate) fn options(chain: ChainId) -> JetStreamOptions {
+    JetStreamOptions { chain, name: "test".to_owned(), create: true, replicas: 1, fsync_always: true }
+}
+
+pub(crate) async fn open(url: &str, chain: ChainId) -> Arc<JetStreamLog> {
+    Arc::new(JetStreamLog::open(nats(url).await, options(chain)).await.unwrap())
+}
+
+/// Opens what should not open.
+pub(crate) async fn refused(url: &str, options: JetStreamOptions) -> NatsError {
+    JetStreamLog::open(nats(url).await, options).await.unwrap_err()
+}
+
+pub(crate) fn message(n: u64) -> Bytes {
+    format!("message {n}").into()
+}
+
+pub(crate) async fn fill(log: &dyn EventLog, messages: u64) {
+    for _ in 0..messages {
+        let tip = log.tip().await.unwrap();
+        assert_eq!(log.append(tip, message(tip.0 + 1)).await, Ok(tip.next()));
+    }
+}
+
+pub(crate) async fn contents(log: &dyn EventLog) -> Vec<(u64, String)> {
+    texts(&log.read(log.first().await.unwrap(), ALL).await.unwrap())
+}
+
+pub(crate) fn texts(entries: &[Entry]) -> Vec<(u64, String)> {
+    let text = |entry: &Entry| String::from_utf8_lossy(&entry.message).into_owned();
+    entries.iter().map(|entry| (entry.sequence.0, text(entry))).collect()
+}
+
+pub(crate) fn filled(sequences: std::ops::RangeInclusive<u64>) -> Vec<(u64, String)> {
+    sequences.map(|n| (n, format!("message {n}"))).collect()
+}
+
+pub(crate) async fn take(subscription: &mut dyn Subscription, count: usize) -> Vec<(u64, String)> {
+    let mut entries = Vec::new();
+    while entries.len() < count {
+        entries.extend(subscription.next_batch().await.unwrap());
+    }
+    texts(&entries)
+}
+
+/// As [`take`], for a reader that may be told of trouble meanwhile and asks again.
+pub(crate) async fn take_patiently(subscription: &mut dyn Subscription, count: usize) -> Vec<(u64, String)> {
+    let mut entries = Vec::new();
+    while entries.len() < count {
+        match subscription.next_batch().await {
+            Ok(batch) => entries.extend(batch),
+            Err(error) => assert_eq!(error.code(), "log_unavailable", "{error}"),
+        }
+    }
+    texts(&entries)
+}
+
+/// The stream of a chain, by the server's own client.
+pub(crate) async fn raw_stream(nats: &Nats, chain: ChainId) -> async_nats::jetstream::stream::Stream {
+    nats.jetstream().get_stream(Subjects::of(chain).log_stream()).await.unwrap()
+}
