@@ -12,24 +12,27 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chaoschain_events::block::{self, BlockError, VerifiedBlock};
+use chaoschain_events::block::{self, BlockError, BlockFault, VerifiedBlock};
 use chaoschain_events::envelope::VerifiedEnvelope;
 use chaoschain_events::signature::SecretKey;
 use chaoschain_schemas::control::Account;
 use chaoschain_schemas::limits::{BLOCK_BYTES_MAX, BLOCK_EVENTS_MAX, HEADER_BYTES_MAX};
 use chaoschain_schemas::{
-    AccountId, ChainId, EventAddress, HEADER_VERSION, Hash, Header, PublicKey, Sequence, Timestamp,
-    TransitionId,
+    AccountId, BODY_VERSION, ChainId, EventAddress, HEADER_VERSION, Hash, Header, PublicKey, Sequence,
+    Timestamp, TransitionId, codec,
 };
 use chaoschain_state::control::{self, SignedTransition};
 use chaoschain_state::domain::{BlockContext, Machine};
-use chaoschain_state::{BaseView, Change, Changes, Fault, Forest, Rejection, View};
+use chaoschain_state::{BaseView, CONTROL, Change, Changes, Fault, Forest, Rejection, View};
 
+use crate::format::{newer_body, newer_header};
 use crate::head::Head;
 use crate::skip::{Skip, SkipClass};
 
 /// What surrounds a block's envelopes in a message, at most, bytes.
 const BLOCK_OVERHEAD_BYTES: usize = HEADER_BYTES_MAX + 256;
+/// What the keys of accounts begin with in the control sub-tree.
+const ACCOUNT_KEY_START: u8 = 0x01;
 /// What an envelope costs in a message besides its own bytes.
 const EVENT_OVERHEAD_BYTES: usize = 5;
 
@@ -50,6 +53,8 @@ pub struct Folded {
     pub changes: Arc<Vec<Change>>,
     /// The ids of its transitions, by index.
     pub ids: Arc<Vec<TransitionId>>,
+    /// The block as it stands in the log.
+    pub message: Bytes,
 }
 
 /// Why a message did not move the head.
@@ -82,6 +87,16 @@ pub enum FoldError {
         /// The newest one known here.
         known: u16,
     },
+    /// A producer's block is written in a format that this build does not have.
+    #[error("a producer's block has {what} format {found}, this build reads up to {known}: use a newer one")]
+    FormatUnknown {
+        /// Whose format: a header's or a body's.
+        what: &'static str,
+        /// The block's.
+        found: u64,
+        /// The newest one known here.
+        known: u16,
+    },
     /// Nobody would take a block of this producer.
     #[error(
         "{0} is not a producer under the key this node seals with: was it rotated? start with the current key"
@@ -99,6 +114,7 @@ impl FoldError {
             Self::Skip(skip) => skip.code,
             Self::Diverged { .. } => "state_diverged",
             Self::RulesUnknown { .. } => "rules_unknown",
+            Self::FormatUnknown { .. } => "format_unknown",
             Self::NotProducer(_) => "producer_unauthorised",
             Self::State(_) => "state_damaged",
         }
@@ -213,7 +229,7 @@ impl Fold {
         {
             return Ok(folded);
         }
-        let context = self.check_header(block)?;
+        let context = self.check_header(block.header(), block.producer_key())?;
         self.drop_speculative();
         self.run(sequence, block, &context)
     }
@@ -240,8 +256,47 @@ impl Fold {
         }
     }
 
+    /// What becomes of a message that is no sound block: it is skipped, unless a producer has sealed it in a format that
+    /// only a newer program knows. Skipping that would let this node go on where others go another way.
+    pub fn refusal(&self, error: &BlockError, message: &[u8]) -> FoldError {
+        match (&error.fault, error.sealed_by.as_deref()) {
+            (BlockFault::Header(_), _) => {
+                if let Some((found, key)) = newer_header(message)
+                    && self.is_any_producers(&key)
+                {
+                    return FoldError::FormatUnknown { what: "header", found, known: HEADER_VERSION };
+                }
+            }
+            (BlockFault::Events(_), Some((header, key))) => {
+                if self.check_header(header, key).is_ok()
+                    && let Some(found) = newer_body(message)
+                {
+                    return FoldError::FormatUnknown { what: "body", found, known: BODY_VERSION };
+                }
+            }
+            _ => {}
+        }
+        FoldError::Skip(self.skip_of(error))
+    }
+
+    /// Whether some producer's current key is `key`. Looks at every account, as a header that cannot be read does not
+    /// say whose it is.
+    fn is_any_producers(&self, key: &PublicKey) -> bool {
+        let first = AccountId::from_first_key(key);
+        let sealer = self.head.header.producer;
+        if [first, sealer].into_iter().any(|account| is_producer(&self.head, account, key)) {
+            return true;
+        }
+        let Some(control) = self.head.state.tree(CONTROL) else { return false };
+        let accounts = control.iter().filter_map(|(found, value)| {
+            let is_account = found.len() == 1 + first.as_bytes().len() && found[0] == ACCOUNT_KEY_START;
+            is_account.then(|| codec::decode_trusted::<Account>(&value).ok()).flatten()
+        });
+        accounts.into_iter().any(|account| control::may_produce(&account) && account.key == *key)
+    }
+
     /// Why a message whose signatures do not hold is skipped.
-    pub fn skip_of(&self, error: &BlockError) -> Skip {
+    fn skip_of(&self, error: &BlockError) -> Skip {
         let sealed_by = error.sealed_by.as_deref();
         let producers = sealed_by.is_some_and(|(header, key)| {
             header.chain == self.chain() && is_producer(&self.head, header.producer, key)
@@ -255,8 +310,8 @@ impl Fold {
     }
 
     /// The facts of a header that need the chain before it.
-    fn check_header(&self, block: &VerifiedBlock) -> Result<BlockContext, FoldError> {
-        let (header, parent) = (block.header(), &self.head.header);
+    fn check_header(&self, header: &Header, key: &PublicKey) -> Result<BlockContext, FoldError> {
+        let parent = &self.head.header;
         let skip = |class, code, message: String| {
             Err(FoldError::Skip(Skip { class, code, message, producer: Some(header.producer) }))
         };
@@ -267,7 +322,7 @@ impl Fold {
                 format!("the block is for chain {}", header.chain),
             );
         }
-        if !is_producer(&self.head, header.producer, block.producer_key()) {
+        if !is_producer(&self.head, header.producer, key) {
             let text = format!("{} is not a producer under this key", header.producer);
             return skip(SkipClass::Foreign, "producer_unauthorised", text);
         }
@@ -350,7 +405,7 @@ impl Fold {
         });
         self.head = Arc::clone(&head);
         let ids = block.events().iter().map(VerifiedEnvelope::id).collect();
-        Ok(Folded { head, changes: Arc::new(changes), ids: Arc::new(ids) })
+        Ok(Folded { head, changes: Arc::new(changes), ids: Arc::new(ids), message: block.message().clone() })
     }
 
     /// What the rules of the next block would know if it were sealed at `now`.
@@ -459,7 +514,8 @@ impl Fold {
             sequence: Sequence(0),
             state,
         });
-        let folded = Folded { head, changes: Arc::new(changes), ids: Arc::new(ids) };
+        let message = sealed.message().clone();
+        let folded = Folded { head, changes: Arc::new(changes), ids: Arc::new(ids), message };
         let proposed = Proposed { block: sealed, folded };
         self.speculative.push_back(proposed.clone());
         Ok(proposed)
@@ -501,7 +557,7 @@ pub fn judge(
 }
 
 /// Whether blocks on `head` may be sealed by this account with this key.
-fn is_producer(head: &Head, id: AccountId, key: &PublicKey) -> bool {
+pub(crate) fn is_producer(head: &Head, id: AccountId, key: &PublicKey) -> bool {
     let view = BaseView::new(&*head.state);
     let account: Option<Account> = (&view as &dyn View).record(&control::keys::account(&id));
     account.is_some_and(|account| control::may_produce(&account) && account.key == *key)

@@ -8,20 +8,36 @@
 //! - Memory first, redb behind: rows, height and root become durable together, never one without the others.
 //! - The state that is served was folded here, from verified blocks, and its root equals the header's.
 
+mod anchor;
+mod archive;
+mod attestations;
+mod attestor;
+mod evidence;
 pub mod fold;
 mod follower;
+mod format;
 mod genesis;
 mod head;
 mod ids;
+mod log_watch;
+mod private_file;
 mod projection;
 mod recover;
+pub mod restore;
 mod skip;
 mod store;
 mod writer;
 
+pub use archive::{ARCHIVE_AHEAD_BLOCKS_MAX, ARCHIVE_AHEAD_BYTES_MAX, ArchiveError, BlockArchive};
+pub use attestations::{Attestations, AttestationsStatus, CHECKPOINTS_MAX, FinalPoint, ValidatorWord};
+pub use attestor::{
+    ATTEST_INTERVAL, AttestError, Attestor, AttestorOptions, AttestorStatus, CLOCK_TOLERANCE, PUBLISH_PATIENCE,
+};
+pub use evidence::write_fork;
 pub use fold::{BlockLimits, Fold, FoldError, Folded, Producer, Proposed, Verdict};
 pub use genesis::{Beginning, GenesisError, open_genesis, seal_genesis};
 pub use head::Head;
+pub use log_watch::LogState;
 pub use projection::{Condition, Confirmed, Projection, ProjectionOptions, ProjectionStatus, ReadBlockError};
 pub use projection::{RETAINED_FOR, RETAINED_HEADS_MAX, RETAINED_RECORDS_MAX};
 pub use recover::OpenError;

@@ -1,14 +1,16 @@
 //! Starting from what is stored: every row checked, the trees rebuilt, the root compared.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use chaoschain_events::log::{EventLog, LogError, ReadLimits};
+use chaoschain_events::log::LogError;
 use chaoschain_schemas::{ChainId, Hash, Header, Height, Sequence};
 use chaoschain_state::domain::Machine;
 use chaoschain_state::merkle::{Builder, Tree, leaf_hash, value_hash};
 use chaoschain_state::{BLOCKS, DOMAIN_FIRST, Forest, Key};
 use rayon::prelude::*;
 
+use crate::archive::ArchiveError;
 use crate::genesis::GenesisError;
 use crate::head::Head;
 use crate::store::{Store, StoreError, parse_frontier};
@@ -54,28 +56,43 @@ pub enum OpenError {
     },
     /// The log ends before what is stored.
     #[error(
-        "the log ends at {tip}, this node has folded up to {folded} (height {height}): the log has lost acknowledged blocks"
+        "{}, this node has folded height {height}, then message {folded}: the log has lost acknowledged blocks; put them \
+         back with `log restore` on a node that has them{}",
+        ends(*tip, *log_height), see(evidence.as_deref())
     )]
     LogBehind {
         /// The log's last message.
         tip: Sequence,
-        /// The last message folded here.
+        /// The newest height of our history that the log has.
+        log_height: Option<Height>,
+        /// The last message folded here, by the number it had then.
         folded: Sequence,
         /// Its height.
         height: Height,
+        /// The file with what was found.
+        evidence: Option<PathBuf>,
     },
-    /// The log has another block where a folded one was.
+    /// The log has another block of a producer where a folded one was.
     #[error(
-        "message {sequence} of the log is not the block that was folded from it (height {height}, {expected}): the log was rewritten"
+        "message {sequence} of the log is block {found} at height {height}, folded was {expected}: the log was rewritten or \
+         is another one; put the right one in place{}",
+        see(evidence.as_deref())
     )]
     LogRewritten {
         /// The message.
         sequence: Sequence,
-        /// The height folded from it.
+        /// The first height that differs.
         height: Height,
-        /// The header hash folded from it.
+        /// The header hash that was folded at that height.
         expected: Hash,
+        /// The header hash that stands there now.
+        found: Hash,
+        /// The file with what was found; the two headers are in `fork-<height>.proof` beside it.
+        evidence: Option<PathBuf>,
     },
+    /// The block archive cannot be used.
+    #[error("the block archive: {0}")]
+    Archive(#[from] ArchiveError),
     /// The store belongs to another chain.
     #[error("the directory holds chain {found}, expected is {wanted}")]
     ChainWrong {
@@ -101,10 +118,23 @@ impl OpenError {
             Self::RootMismatch { .. } => "root_mismatch",
             Self::LogBehind { .. } => "log_behind",
             Self::LogRewritten { .. } => "log_rewritten",
+            Self::Archive(error) => error.code(),
             Self::ChainWrong { .. } => "chain_wrong",
             Self::Thread(_) => "thread_unavailable",
         }
     }
+}
+
+fn ends(tip: Sequence, height: Option<Height>) -> String {
+    match height {
+        Some(height) => format!("the log ends at height {height} of this chain, message {tip}"),
+        None if tip == Sequence(0) => "the log is empty".into(),
+        None => format!("the log ends at message {tip} and has no block of this chain"),
+    }
+}
+
+fn see(evidence: Option<&Path>) -> String {
+    evidence.map_or_else(String::new, |path| format!(" (evidence: {})", path.display()))
 }
 
 /// What a node stood at when it last committed.
@@ -190,28 +220,6 @@ fn add(builders: &mut [Builder], chunk: &[(Key, Hash, Vec<u8>)]) -> Result<(), S
             .ok_or(StoreError::RowChanged(*key))?
             .push(key.as_bytes(), value, *leaf)
             .map_err(|_| StoreError::RowChanged(*key))?;
-    }
-    Ok(())
-}
-
-/// Checks that the log still has what was folded from it.
-pub(crate) async fn check_log(log: &dyn EventLog, head: &Head) -> Result<(), OpenError> {
-    let tip = log.tip().await?;
-    let (height, folded) = (head.height(), head.sequence);
-    if tip < folded {
-        return Err(OpenError::LogBehind { tip, folded, height });
-    }
-    if log.first().await? > folded {
-        // Compacted: what was folded can no longer be compared, and that is how it is meant.
-        return Ok(());
-    }
-    let limits = ReadLimits { messages: 1, ..ReadLimits::default() };
-    let entry = log.read(folded, limits).await?.into_iter().next();
-    let found = entry.filter(|entry| entry.sequence == folded).and_then(|entry| {
-        Some(Header::hash_of(chaoschain_schemas::SealedBlock::decode(&entry.message).ok()?.header))
-    });
-    if found != Some(head.hash) {
-        return Err(OpenError::LogRewritten { sequence: folded, height, expected: head.hash });
     }
     Ok(())
 }

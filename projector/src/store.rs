@@ -9,6 +9,7 @@
 //! | `blocks` | height | [`BlockRecord`] |
 //! | `tiles` | level, index | hashes of the blocks tree, 32 bytes each, at most 256 |
 //! | `skipped` | sequence | class, code and reason of a message that is not history |
+//! | `finality` | finalized height | its header hash, weight, total weight, and the attestations that make it final |
 //! | `runs` | number | level and length of a run of ids |
 //! | `ids-<run>` | first 16 bytes of a transition id | height, index |
 //!
@@ -34,6 +35,7 @@ use redb::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::attestations::{Checkpoint, FINALITY};
 use crate::head::Head;
 use crate::ids;
 use crate::skip::Skipped;
@@ -83,6 +85,9 @@ pub enum StoreError {
     /// The disk is full.
     #[error("no space left for the projection: make room; reads go on and commits resume by themselves")]
     NoSpace,
+    /// The block archive cannot be written, and nothing is stored that is not archived.
+    #[error("the block archive: {0}; reads go on and commits resume when it can be written")]
+    Unarchived(String),
     /// The file cannot be read or written now.
     #[error("the projection's file: {0}")]
     Io(String),
@@ -98,6 +103,7 @@ impl StoreError {
             Self::Corrupt(_) => "store_corrupt",
             Self::RowChanged(_) => "row_changed",
             Self::NoSpace => "store_no_space",
+            Self::Unarchived(_) => "archive_unwritable",
             Self::Io(_) => "store_io",
         }
     }
@@ -154,6 +160,8 @@ pub(crate) struct Batch {
     pub(crate) ids: Vec<(TransitionId, EventAddress)>,
     /// Skipped messages.
     pub(crate) skipped: Vec<Skipped>,
+    /// What makes the newest final height final, when that is news.
+    pub(crate) finality: Option<Checkpoint>,
 }
 
 /// The redb file of one node.
@@ -206,6 +214,7 @@ impl Store {
                 txn.open_table(BLOCKS)?;
                 txn.open_table(TILES)?;
                 txn.open_table(SKIPPED)?;
+                txn.open_table(FINALITY)?;
                 txn.open_table(ids::RUNS)?;
                 txn.commit()?;
                 Ok(())
@@ -320,6 +329,9 @@ impl Store {
         write_blocks(&txn, &batch.blocks)?;
         write_tiles(&txn, head)?;
         write_skipped(&txn, &batch.skipped)?;
+        if let Some(checkpoint) = &batch.finality {
+            checkpoint.write(&txn)?;
+        }
         if !batch.ids.is_empty() {
             ids::add_run(&txn, &batch.ids)?;
         }
@@ -333,6 +345,38 @@ impl Store {
             let mut meta = txn.open_table(META)?;
             meta.insert("chain", &codec::encode(&head.header.chain)[..])?;
             meta.insert("head", &codec::encode(&stored)[..])?;
+        }
+        txn.commit()?;
+        Ok(())
+    }
+
+    /// Stores at which numbers of the log blocks stand now; `head` is that of the newest stored one, from which reading
+    /// then goes on.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then nothing of it is stored.
+    pub(crate) fn renumber(
+        &self,
+        moved: &[(Height, Sequence)],
+        head: Option<Sequence>,
+    ) -> Result<(), StoreError> {
+        let mut txn = self.begin_write()?;
+        txn.set_quick_repair(true);
+        {
+            let mut blocks = txn.open_table(BLOCKS)?;
+            for (height, sequence) in moved {
+                let record = blocks.get(height.0)?.map(|bytes| parse_block(bytes.value())).transpose()?;
+                let record = record.ok_or_else(|| block_missing(height.0))?;
+                let record = BlockRecord { sequence: *sequence, ..record };
+                blocks.insert(height.0, &codec::encode(&record)[..])?;
+            }
+            let mut meta = txn.open_table(META)?;
+            if let Some(sequence) = head {
+                let stored = meta.get("head")?.map(|bytes| parse_head(bytes.value())).transpose()?;
+                let stored = stored.ok_or_else(|| StoreError::Corrupt("no head is stored".into()))?;
+                let stored = StoredHead { sequence, cursor: sequence, ..stored };
+                meta.insert("head", &codec::encode(&stored)[..])?;
+            }
         }
         txn.commit()?;
         Ok(())

@@ -2,7 +2,8 @@
 //!
 //! The fold hands every block to a bounded queue. The writer coalesces rows that several blocks changed and commits rows,
 //! ids, tiles and head together. When the disk is full it keeps what it has, tries again every [`RETRY`], and the queue
-//! holds up the fold once [`DIRTY_ROWS_MAX`] rows wait.
+//! holds up the fold once [`DIRTY_ROWS_MAX`] rows wait. Where there is a block archive, a block is committed when it is
+//! archived.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,10 +15,12 @@ use chaoschain_schemas::{EventAddress, Height, Sequence, TransitionId};
 use chaoschain_state::domain::ReadModel;
 use chaoschain_state::{BLOCKS, Change, Key};
 
+use crate::archive::BlockArchive;
+use crate::attestations::Checkpoint;
 use crate::fold::Folded;
 use crate::head::Head;
 use crate::skip::Skipped;
-use crate::store::{Batch, BlockRecord, Store};
+use crate::store::{Batch, BlockRecord, Store, StoreError};
 
 /// The most changed rows that may wait to be written before the fold is held up.
 pub const DIRTY_ROWS_MAX: usize = 600_000;
@@ -42,6 +45,8 @@ enum Note {
 #[derive(Default)]
 struct Queue {
     notes: VecDeque<Note>,
+    /// The newest finality. An older one that has not been taken up by then need not be stored.
+    finality: Option<Checkpoint>,
     /// Rows in the queue and in the writer's batch.
     rows: usize,
     /// Transitions, blocks and skipped messages there.
@@ -77,11 +82,30 @@ pub(crate) struct Shared {
     rows_written: AtomicU64,
 }
 
+impl Shared {
+    /// What is to be stored of a block that is not stored yet.
+    pub(crate) fn block(&self, height: Height) -> Option<BlockRecord> {
+        self.recent().blocks.get(&height).cloned()
+    }
+
+    /// Hands over what makes a height final, all of whose blocks were handed over before. Waits for nothing: on a full
+    /// disk only the newest is kept.
+    pub(crate) fn finalized(&self, checkpoint: Checkpoint) {
+        lock(&self.queue).finality = Some(checkpoint);
+        self.changed.notify_all();
+    }
+
+    fn recent(&self) -> RwLockReadGuard<'_, Recent> {
+        self.recent.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Figures of the writer.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct WriterStatus {
     pub(crate) stored_height: u64,
     pub(crate) dirty_rows: usize,
+    pub(crate) pending_ids: usize,
     pub(crate) commits: u64,
     pub(crate) rows_written: u64,
     pub(crate) error: Option<(String, String)>,
@@ -100,11 +124,13 @@ impl Writer {
         head: Arc<Head>,
         cursor: Sequence,
         models: Vec<Box<dyn ReadModel>>,
+        archive: Option<Arc<BlockArchive>>,
     ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         *lock(&shared.models) = models;
         shared.stored_height.store(head.height().0, Ordering::Relaxed);
-        let work = Work { store, shared: Arc::clone(&shared), head, cursor, batch: Batch::default() };
+        let work =
+            Work { store, shared: Arc::clone(&shared), head, cursor, archive, batch: Batch::default() };
         let ends = End(Arc::clone(&shared));
         let thread = std::thread::Builder::new().name("projection-writer".into()).spawn(move || {
             let _ends = ends;
@@ -153,11 +179,11 @@ impl Writer {
 
     /// What is to be stored of a block that is not stored yet.
     pub(crate) fn block(&self, height: Height) -> Option<BlockRecord> {
-        self.recent().blocks.get(&height).cloned()
+        self.shared.block(height)
     }
 
     fn recent(&self) -> RwLockReadGuard<'_, Recent> {
-        self.shared.recent.read().unwrap_or_else(PoisonError::into_inner)
+        self.shared.recent()
     }
 
     /// Commits everything handed over so far; the error of the attempt, if it failed.
@@ -200,8 +226,10 @@ impl Writer {
 
     pub(crate) fn status(&self) -> WriterStatus {
         let shared = &self.shared;
+        let pending_ids = self.recent().ids.len();
         let queue = lock(&shared.queue);
         WriterStatus {
+            pending_ids,
             stored_height: shared.stored_height.load(Ordering::Relaxed),
             dirty_rows: queue.rows,
             commits: shared.commits.load(Ordering::Relaxed),
@@ -231,6 +259,7 @@ struct Work {
     shared: Arc<Shared>,
     head: Arc<Head>,
     cursor: Sequence,
+    archive: Option<Arc<BlockArchive>>,
     batch: Batch,
 }
 
@@ -238,7 +267,8 @@ impl Work {
     fn run(mut self) {
         let mut due = Instant::now() + COMMIT_INTERVAL;
         loop {
-            let (notes, flush_wanted, closing) = self.wait(due);
+            let (notes, finality, flush_wanted, closing) = self.wait(due);
+            self.batch.finality = finality.or(self.batch.finality.take());
             for note in notes {
                 self.absorb(note);
             }
@@ -256,21 +286,26 @@ impl Work {
                     self.pause();
                 }
             }
-            if closing && lock(&self.shared.queue).notes.is_empty() {
-                return;
+            if closing {
+                let queue = lock(&self.shared.queue);
+                if queue.notes.is_empty() && queue.finality.is_none() {
+                    return;
+                }
             }
         }
     }
 
     /// Waits until there is something to do; takes what is in the queue.
-    fn wait(&self, due: Instant) -> (Vec<Note>, Option<u64>, bool) {
+    fn wait(&self, due: Instant) -> (Vec<Note>, Option<Checkpoint>, Option<u64>, bool) {
         let mut queue = lock(&self.shared.queue);
         loop {
             let flush = (queue.flush_wanted > queue.flush_done).then_some(queue.flush_wanted);
             let left = due.saturating_duration_since(Instant::now());
             let idle = self.batch.is_empty();
-            if !queue.notes.is_empty() || flush.is_some() || queue.closing || (!idle && left.is_zero()) {
-                return (queue.notes.drain(..).collect(), flush, queue.closing);
+            let news = !queue.notes.is_empty() || queue.finality.is_some();
+            if news || flush.is_some() || queue.closing || (!idle && left.is_zero()) {
+                let finality = queue.finality.take();
+                return (queue.notes.drain(..).collect(), finality, flush, queue.closing);
             }
             let changed = &self.shared.changed;
             queue = if idle {
@@ -314,11 +349,17 @@ impl Work {
         if self.batch.is_empty() {
             return true;
         }
-        let mut outcome = self.store.commit(&self.batch, &self.head, self.cursor);
+        let archived = self.archive.as_ref().map_or(Ok(()), |archive| archive.wait(self.head.height()));
+        let mut outcome = match archived {
+            Ok(()) => self.store.commit(&self.batch, &self.head, self.cursor),
+            Err((code, text)) => Err(StoreError::Unarchived(format!("{text} ({code})"))),
+        };
         if let Err(error) = &outcome {
             tracing::warn!(code = error.code(), %error, "commit failed, trying again");
             // After a failed write redb refuses everything until the file is opened again.
-            if let Err(error) = self.store.reopen(false) {
+            if !matches!(error, StoreError::Unarchived(_))
+                && let Err(error) = self.store.reopen(false)
+            {
                 outcome = Err(error);
             }
         }
@@ -327,7 +368,7 @@ impl Work {
             queue.error = Some((error.code().into(), error.to_string()));
             return false;
         }
-        let Batch { rows, blocks, ids, skipped } = std::mem::take(&mut self.batch);
+        let Batch { rows, blocks, ids, skipped, finality: _ } = std::mem::take(&mut self.batch);
         queue.error = None;
         queue.rows -= rows.len();
         queue.pending -= ids.len() + blocks.len() + skipped.len();
@@ -355,7 +396,7 @@ fn addresses(folded: &Folded) -> impl Iterator<Item = (TransitionId, EventAddres
 
 impl Batch {
     fn is_empty(&self) -> bool {
-        self.rows.is_empty() && self.blocks.is_empty() && self.skipped.is_empty()
+        self.rows.is_empty() && self.blocks.is_empty() && self.skipped.is_empty() && self.finality.is_none()
     }
 }
 

@@ -79,7 +79,7 @@ pub const READS: &[ReadSpec] = &[
         help: "Key, role, nonces and last activity of an account",
     },
     ReadSpec { name: "parameters", arguments: &[], help: "The parameters of the kernel and of the domain" },
-    ReadSpec { name: "validators", arguments: &[], help: "The validators and their weights" },
+    ReadSpec { name: "validators", arguments: &[], help: "The validators with their weights and keys" },
 ];
 
 /// A transition whose signatures hold under the keys they carry.
@@ -425,7 +425,15 @@ pub fn read(
             "domain": show(keys::domain_parameters()),
             "chain": show(keys::chain()),
         })),
-        "validators" => Ok(show(keys::validators())),
+        "validators" => {
+            let mut shown = show(keys::validators());
+            for member in shown.get_mut("members").and_then(Json::as_array_mut).into_iter().flatten() {
+                let id = member["account"].as_str().and_then(|id| id.parse::<AccountId>().ok());
+                let account = id.and_then(|id| view.record::<Account>(&keys::account(&id)));
+                member["key"] = serde_json::json!(account.map(|account| account.key));
+            }
+            Ok(shown)
+        }
         _ => machine.read(name, arguments, now, view),
     }
 }

@@ -1,6 +1,8 @@
 //! A chain in a few lines: a domain that adds numbers up, a producer, and authors.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
+pub mod switch_log;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -101,13 +103,18 @@ pub fn producer(number: u8) -> Producer {
 
 /// The chain of producers 1 and 2.
 pub fn genesis() -> (ChainId, Bytes) {
+    genesis_named("test")
+}
+
+/// The same under another name, which makes it another chain.
+pub fn genesis_named(name: &str) -> (ChainId, Bytes) {
     let mut accounts: Vec<_> = [1, 2]
         .map(|number| GenesisAccount { key: key(number).public(), role: Role::Producer, weight: 1 })
         .into();
     accounts.sort_by_key(|account| account.key);
     let genesis = Genesis {
         version: GENESIS_VERSION,
-        name: "test".into(),
+        name: name.into(),
         domain: Tally::ID.into(),
         rules: 1,
         sub_trees: vec!["slots".into()],

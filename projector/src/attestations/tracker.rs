@@ -1,0 +1,404 @@
+//! What each validator has said, held against this node's chain. Nothing here reads a file, a clock or a signature.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use chaoschain_schemas::control::{Account, Validators};
+use chaoschain_schemas::{AccountId, EquivocationProof, Hash, Height, PublicKey, SignedAttestation};
+use chaoschain_state::control::keys;
+use chaoschain_state::{BaseView, StateVersion, View};
+
+use super::weights::{Share, highest};
+
+/// How many attestations of a validator are kept at or below the head, to tell equivocation; the newest stay.
+pub(super) const SETTLED_MAX: usize = 256;
+/// How many attestations of a validator wait for this node to come up to their height; the newest stay.
+pub(super) const AHEAD_MAX: usize = 64;
+/// How many attestations said to be a validator's, under another key than its current one, wait for a rotation that this
+/// node has not folded yet.
+pub(super) const PARKED_MAX: usize = 8;
+
+/// The validators of a state that have weight, with their current keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Electorate {
+    pub(crate) members: BTreeMap<AccountId, Member>,
+    pub(super) total: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Member {
+    pub(super) weight: u64,
+    pub(crate) key: PublicKey,
+}
+
+impl Electorate {
+    pub(crate) fn of(state: &StateVersion) -> Self {
+        let view = BaseView::new(state);
+        let view: &dyn View = &view;
+        let validators: Validators = view.record(&keys::validators()).unwrap_or_default();
+        let with_weight = validators.members.into_iter().filter(|member| member.weight > 0);
+        let mut electorate = Self::default();
+        for validator in with_weight {
+            // A weight without an account cannot speak; it still counts as a part of the whole.
+            electorate.total = electorate.total.saturating_add(validator.weight);
+            if let Some(account) = view.record::<Account>(&keys::account(&validator.account)) {
+                let member = Member { weight: validator.weight, key: account.key };
+                electorate.members.insert(validator.account, member);
+            }
+        }
+        electorate
+    }
+}
+
+/// This node's chain, as far as it goes.
+pub(super) struct Place<'a> {
+    pub(super) head: Height,
+    /// The header hash at a height at or below the head; `None` when it cannot be read now.
+    pub(super) hash_at: &'a dyn Fn(Height) -> Option<Hash>,
+}
+
+/// An attestation of a known validator whose signature holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Word {
+    pub(super) height: Height,
+    pub(super) header_hash: Hash,
+    pub(super) signed: SignedAttestation,
+}
+
+#[derive(Clone, Debug)]
+struct Settled {
+    word: Word,
+    on_chain: bool,
+}
+
+/// What became of a word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// It is news.
+    New,
+    /// It was known, or is too old to matter.
+    Known,
+    /// It contradicts another word of the validator.
+    Equivocation(Box<EquivocationProof>),
+}
+
+#[derive(Clone, Debug, Default)]
+struct Voice {
+    /// The newest that is of this node's chain; it stays when `settled` has forgotten it.
+    newest_on_chain: Option<Word>,
+    settled: BTreeMap<Height, Settled>,
+    ahead: BTreeMap<Height, Word>,
+    parked: VecDeque<SignedAttestation>,
+    equivocated: bool,
+}
+
+/// What follows from all words together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Tally {
+    /// The newest height that more than two thirds attest on this node's chain, with their weight.
+    pub(super) finalized: Option<(Height, u64)>,
+    /// The greatest height that more than a third attests, on whatever chain.
+    pub(super) highest: Height,
+    /// Whether more than two thirds say that this node's chain is not the one.
+    pub(super) conflict: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tracker {
+    voices: BTreeMap<AccountId, Voice>,
+}
+
+impl Tracker {
+    /// Takes in a word of `validator`, whose current key has signed it.
+    pub(super) fn hear(&mut self, place: &Place<'_>, validator: AccountId, word: Word) -> Heard {
+        let voice = self.voices.entry(validator).or_default();
+        if voice.equivocated {
+            return Heard::Known;
+        }
+        if let Some(known) = voice.at(word.height) {
+            if known.header_hash == word.header_hash {
+                return Heard::Known;
+            }
+            let (first, second) = (known.signed.clone(), word.signed);
+            self.condemn(validator);
+            return Heard::Equivocation(Box::new(EquivocationProof { first, second }));
+        }
+        let news = voice.newest().is_none_or(|newest| newest < word.height);
+        voice.put(place, word);
+        if news { Heard::New } else { Heard::Known }
+    }
+
+    /// Counts nothing of a validator that has signed two hashes at one height, from now on.
+    pub(super) fn condemn(&mut self, validator: AccountId) {
+        self.voices.insert(validator, Voice { equivocated: true, ..Voice::default() });
+    }
+
+    pub(super) fn is_condemned(&self, validator: &AccountId) -> bool {
+        self.voices.get(validator).is_some_and(|voice| voice.equivocated)
+    }
+
+    /// How many validators have signed two hashes at one height.
+    pub(super) fn condemned(&self) -> u64 {
+        self.voices.values().filter(|voice| voice.equivocated).count() as u64
+    }
+
+    /// Keeps an attestation that is said to be a validator's and is signed with another key than its current one.
+    pub(super) fn park(&mut self, validator: AccountId, signed: SignedAttestation) {
+        let parked = &mut self.voices.entry(validator).or_default().parked;
+        if !parked.contains(&signed) {
+            if parked.len() == PARKED_MAX {
+                parked.pop_front();
+            }
+            parked.push_back(signed);
+        }
+    }
+
+    /// Takes out what was parked and is signed with what is now the validator's key.
+    pub(super) fn unpark(&mut self, electorate: &Electorate) -> Vec<SignedAttestation> {
+        let mut out = Vec::new();
+        for (account, voice) in &mut self.voices {
+            let Some(member) = electorate.members.get(account) else { continue };
+            let of_now = |signed: &SignedAttestation| signed.key == member.key;
+            let (ready, parked): (VecDeque<_>, _) = voice.parked.drain(..).partition(of_now);
+            voice.parked = parked;
+            out.extend(ready);
+        }
+        out
+    }
+
+    /// Judges what this node has come up to, and forgets who is no validator any more.
+    pub(super) fn settle(&mut self, electorate: &Electorate, place: &Place<'_>) {
+        self.voices.retain(|account, voice| voice.equivocated || electorate.members.contains_key(account));
+        for voice in self.voices.values_mut() {
+            voice.settle(place);
+        }
+    }
+
+    pub(super) fn tally(&self, electorate: &Electorate) -> Tally {
+        let (mut ours, mut any, mut against) = (Vec::new(), Vec::new(), 0_u64);
+        for (account, voice) in self.counted() {
+            let Some(Member { weight, .. }) = electorate.members.get(account) else { continue };
+            ours.extend(voice.newest_on_chain.as_ref().map(|word| (word.height, *weight)));
+            any.extend(voice.newest().map(|height| (height, *weight)));
+            if voice.newest_settled().is_some_and(|settled| !settled.on_chain) {
+                against = against.saturating_add(*weight);
+            }
+        }
+        let total = electorate.total;
+        Tally {
+            finalized: highest(&ours, total, Share::TwoThirds),
+            highest: highest(&any, total, Share::Third).map_or(Height(0), |(height, _)| height),
+            conflict: Share::TwoThirds.is_exceeded(against, total),
+        }
+    }
+
+    /// The newest word of each validator that is of this node's chain, at or above `height`.
+    pub(super) fn covering(&self, height: Height) -> impl Iterator<Item = (&AccountId, &Word)> {
+        let newest =
+            self.counted().filter_map(|(account, voice)| Some((account, voice.newest_on_chain.as_ref()?)));
+        newest.filter(move |(_, word)| word.height >= height)
+    }
+
+    /// The newest words that say that this node's chain is not the one.
+    pub(super) fn against(&self) -> impl Iterator<Item = &Word> {
+        let newest = self.counted().filter_map(|(_, voice)| voice.newest_settled());
+        newest.filter(|settled| !settled.on_chain).map(|settled| &settled.word)
+    }
+
+    /// What a validator has said last, and whether it is of this node's chain.
+    pub(super) fn newest_of(&self, validator: &AccountId) -> Option<(&Word, bool)> {
+        let voice = self.voices.get(validator)?;
+        let settled = voice.newest_settled().map(|settled| (&settled.word, settled.on_chain));
+        let on_chain = voice.newest_on_chain.as_ref().map(|word| (word, true));
+        let newest = settled.into_iter().chain(on_chain).max_by_key(|(word, _)| word.height);
+        newest.or_else(|| voice.ahead.values().next_back().map(|word| (word, false)))
+    }
+
+    fn counted(&self) -> impl Iterator<Item = (&AccountId, &Voice)> {
+        self.voices.iter().filter(|(_, voice)| !voice.equivocated)
+    }
+}
+
+impl Voice {
+    fn at(&self, height: Height) -> Option<&Word> {
+        let settled = self.settled.get(&height).map(|settled| &settled.word);
+        let kept = || self.newest_on_chain.as_ref().filter(|word| word.height == height);
+        settled.or_else(|| self.ahead.get(&height)).or_else(kept)
+    }
+
+    fn newest_settled(&self) -> Option<&Settled> {
+        self.settled.values().next_back()
+    }
+
+    /// The greatest height it has attested.
+    fn newest(&self) -> Option<Height> {
+        let heights = [
+            self.newest_on_chain.as_ref().map(|word| word.height),
+            self.settled.keys().next_back().copied(),
+            self.ahead.keys().next_back().copied(),
+        ];
+        heights.into_iter().flatten().max()
+    }
+
+    fn put(&mut self, place: &Place<'_>, word: Word) {
+        let ours = if word.height <= place.head { (place.hash_at)(word.height) } else { None };
+        let Some(ours) = ours else {
+            self.ahead.insert(word.height, word);
+            if self.ahead.len() > AHEAD_MAX {
+                self.ahead.pop_first();
+            }
+            return;
+        };
+        let on_chain = ours == word.header_hash;
+        if on_chain && self.newest_on_chain.as_ref().is_none_or(|newest| newest.height < word.height) {
+            self.newest_on_chain = Some(word.clone());
+        }
+        self.settled.insert(word.height, Settled { word, on_chain });
+        if self.settled.len() > SETTLED_MAX {
+            self.settled.pop_first();
+        }
+    }
+
+    fn settle(&mut self, place: &Place<'_>) {
+        if self.ahead.first_key_value().is_some_and(|(lowest, _)| *lowest <= place.head) {
+            for word in std::mem::take(&mut self.ahead).into_values() {
+                self.put(place, word);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use chaoschain_schemas::{Blob, Signature};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn account(number: u8) -> AccountId {
+        AccountId::new([number; 32])
+    }
+
+    fn key(number: u8) -> PublicKey {
+        PublicKey::new([number; 32])
+    }
+
+    fn word(number: u8, height: u64, header: u8) -> Word {
+        let header_hash = Hash::new([header; 32]);
+        let signed = SignedAttestation {
+            attestation: Blob(vec![number, height as u8, header]),
+            key: key(number),
+            signature: Signature::new([header; 64]),
+        };
+        Word { height: Height(height), header_hash, signed }
+    }
+
+    fn electorate(weights: &[u64]) -> Electorate {
+        let member =
+            |(number, weight): (u8, &u64)| (account(number), Member { weight: *weight, key: key(number) });
+        Electorate { members: (0..).zip(weights).map(member).collect(), total: weights.iter().sum() }
+    }
+
+    /// The chain has header 0 at every height up to the head.
+    fn on_chain<T>(head: u64, judge: impl FnOnce(&Place<'_>) -> T) -> T {
+        let hash_at = move |height: Height| (height.0 <= head).then(|| Hash::new([0; 32]));
+        judge(&Place { head: Height(head), hash_at: &hash_at })
+    }
+
+    /// What follows from a set of words, each (validator, height, header), by the definitions.
+    fn defined(words: &BTreeSet<(u8, u64, u8)>, head: u64, weights: &[u64]) -> Tally {
+        let of = |number: u8| words.iter().filter(move |(by, ..)| *by == number);
+        let honest: Vec<u8> = (0..weights.len() as u8)
+            .filter(|number| {
+                let heights: BTreeSet<u64> = of(*number).map(|(_, height, _)| *height).collect();
+                heights.len() == of(*number).count()
+            })
+            .collect();
+        let weight = |counts: &dyn Fn(u8) -> bool| -> u64 {
+            honest.iter().filter(|number| counts(**number)).map(|number| weights[usize::from(*number)]).sum()
+        };
+        let total: u64 = weights.iter().sum();
+        let ours = |at: u64| {
+            weight(&|number| {
+                of(number).any(|(_, height, header)| *height >= at && *height <= head && *header == 0)
+            })
+        };
+        let any = |at: u64| weight(&|number| of(number).any(|(_, height, _)| *height >= at));
+        let against = weight(&|number| {
+            let settled = of(number).filter(|(_, height, _)| *height <= head);
+            settled.max_by_key(|(_, height, _)| *height).is_some_and(|(.., header)| *header != 0)
+        });
+        Tally {
+            finalized: (0..=head).rev().map(|at| (Height(at), ours(at))).find(|(_, sum)| 3 * sum > 2 * total),
+            highest: Height((0..20).rev().find(|at| 3 * any(*at) > total).unwrap_or(0)),
+            conflict: 3 * against > 2 * total,
+        }
+    }
+
+    proptest! {
+        /// Words in any order, some twice, some that contradict others, some before their block.
+        #[test]
+        fn the_tally_is_the_definition(
+            weights in prop::collection::vec(1..4_u64, 1..6),
+            steps in prop::collection::vec((0..6_u8, 0..10_u64, prop_oneof![5 => Just(0_u8), 1 => 1..3_u8], any::<bool>()), 0..60),
+        ) {
+            let electorate = electorate(&weights);
+            let mut tracker = Tracker::default();
+            let mut heard = BTreeSet::new();
+            let mut head = 0;
+            for (number, height, header, grow) in steps {
+                let number = number % weights.len() as u8;
+                head += u64::from(grow);
+                on_chain(head, |place| {
+                    tracker.settle(&electorate, place);
+                    let known = heard.iter().any(|(by, at, hash)| (*by, *at) == (number, height) && *hash != header);
+                    let condemned = tracker.is_condemned(&account(number));
+                    let outcome = tracker.hear(place, account(number), word(number, height, header));
+                    prop_assert_eq!(matches!(outcome, Heard::Equivocation(_)), known && !condemned);
+                    Ok(())
+                })?;
+                heard.insert((number, height, header));
+                prop_assert_eq!(tracker.tally(&electorate), defined(&heard, head, &weights));
+            }
+        }
+    }
+
+    #[test]
+    fn of_too_many_words_the_newest_stay() {
+        let electorate = electorate(&[1]);
+        let mut tracker = Tracker::default();
+        on_chain(0, |place| {
+            for height in 1..=2 * AHEAD_MAX as u64 {
+                tracker.hear(place, account(0), word(0, height, 0));
+            }
+        });
+        assert_eq!(tracker.voices[&account(0)].ahead.len(), AHEAD_MAX);
+        let head = 4 * SETTLED_MAX as u64;
+        on_chain(head, |place| {
+            tracker.settle(&electorate, place);
+            for height in (2 * AHEAD_MAX as u64..=head).rev() {
+                tracker.hear(place, account(0), word(0, height, 0));
+            }
+        });
+        let voice = &tracker.voices[&account(0)];
+        assert_eq!((voice.ahead.len(), voice.settled.len()), (0, SETTLED_MAX));
+        assert_eq!(voice.newest(), Some(Height(head)));
+        for number in 0..=255 {
+            tracker.park(account(0), word(number, 1, 0).signed);
+        }
+        assert_eq!(tracker.voices[&account(0)].parked.len(), PARKED_MAX);
+    }
+
+    #[test]
+    fn what_was_parked_is_heard_under_its_key() {
+        let mut tracker = Tracker::default();
+        tracker.park(account(0), word(7, 1, 0).signed);
+        tracker.park(account(0), word(8, 1, 0).signed);
+        let mut electorate = electorate(&[1]);
+        assert_eq!(tracker.unpark(&electorate), []);
+        electorate.members.insert(account(0), Member { weight: 1, key: key(7) });
+        assert_eq!(tracker.unpark(&electorate), [word(7, 1, 0).signed]);
+        assert_eq!(tracker.unpark(&electorate), []);
+    }
+}
