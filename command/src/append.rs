@@ -116,6 +116,20 @@ pub(crate) fn catch_up(shared: &Arc<Shared>, sequence: Sequence) {
     });
 }
 
+/// Tells the producer when the projection has looked at everything that the log has now.
+pub(crate) fn catch_up_to_tip(shared: &Arc<Shared>) {
+    let shared = Arc::clone(shared);
+    let runtime = shared.runtime.clone();
+    runtime.spawn(async move {
+        let reached = async {
+            let tip = shared.projection.log().tip().await.ok()?;
+            shared.projection.wait_cursor(tip).await.ok()
+        };
+        let reached = tokio::time::timeout(shared.options.outcome_patience, reached).await;
+        shared.tell(|core| core.notes.push_back(Note::CaughtUp(matches!(reached, Ok(Some(()))))));
+    });
+}
+
 /// Tells the producer of every new head, for as long as the service lives.
 pub(crate) fn watch_head(shared: &Arc<Shared>) -> tokio::task::AbortHandle {
     let mut heads = shared.projection.subscribe();

@@ -6,7 +6,7 @@
 //!                         └── full: busy ◀─────────────────────────┘
 //! ```
 //!
-//! [`CommandService`] is all of it; [`http`] serves it.
+//! [`CommandService`] is all of it; [`http`] and [`nats`] serve it.
 //!
 //! # Invariants
 //! - Every submission gets exactly one answer: a receipt, a refusal, busy, or that the outcome is unknown.
@@ -20,6 +20,7 @@ mod error;
 pub mod http;
 mod linger;
 mod mempool;
+pub mod nats;
 mod options;
 mod producer;
 mod rate;
@@ -27,10 +28,11 @@ mod reply;
 mod service;
 mod shared;
 mod status;
+mod submission;
 
 pub use error::SubmitError;
 pub use options::{
-    BATCH_BYTES_MAX, BATCH_EVENTS_MAX, Clock, CommandOptions, DUPLICATES_MAX, MempoolLimits, VERIFY_BATCH_MAX,
+    BATCH_BYTES_MAX, BATCH_EVENTS_MAX, Clock, CommandOptions, DUPLICATES_MAX, MempoolLimits, Observer, VERIFY_BATCH_MAX,
 };
 pub use rate::{PEERS_MAX, Peer, Rate};
 pub use reply::{OnOutcome, Outcome};

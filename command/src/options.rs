@@ -54,6 +54,8 @@ pub struct CommandOptions {
     pub global_rate: Option<Rate>,
     /// Where block time comes from.
     pub clock: Clock,
+    /// Who is told how long receipts take.
+    pub observer: Observer,
 }
 
 impl Default for CommandOptions {
@@ -75,6 +77,7 @@ impl Default for CommandOptions {
             peer_rate: None,
             global_rate: None,
             clock: Clock::system(),
+            observer: Observer::default(),
         }
     }
 }
@@ -123,5 +126,28 @@ impl Clock {
 impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Clock({})", self.now())
+    }
+}
+
+/// Is told of every receipt how long it took, from the check of its signatures to the answer; for metrics.
+#[derive(Clone, Default)]
+pub struct Observer(Option<Arc<dyn Fn(Duration) + Send + Sync>>);
+
+impl Observer {
+    /// Has `tell` called for each receipt, from a thread of the service: it must be quick and must not block.
+    pub fn new(tell: impl Fn(Duration) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(tell)))
+    }
+
+    pub(crate) fn receipt(&self, took: Duration) {
+        if let Some(tell) = &self.0 {
+            tell(took);
+        }
+    }
+}
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Observer" } else { "Observer(nobody)" })
     }
 }

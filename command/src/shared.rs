@@ -64,6 +64,8 @@ pub(crate) struct Stall {
     pub(crate) code: &'static str,
     pub(crate) message: String,
     pub(crate) until: Instant,
+    /// Waiting does not help: somebody has to.
+    pub(crate) needs_help: bool,
 }
 
 impl Stall {
@@ -71,7 +73,7 @@ impl Stall {
         SubmitError::Unavailable {
             code: self.code.into(),
             message: self.message.clone(),
-            retry_after: Some(self.until.saturating_duration_since(now)),
+            retry_after: (!self.needs_help).then(|| self.until.saturating_duration_since(now)),
         }
     }
 }
@@ -142,8 +144,11 @@ impl Shared {
                 answers.push(core.waiting.leave(entry.event.bytes()));
             }
         });
-        for ((_, outcome), replies) in outcomes.into_iter().zip(answers) {
+        for ((entry, outcome), replies) in outcomes.into_iter().zip(answers) {
             self.counters.count(&outcome);
+            if outcome.is_ok() {
+                self.options.observer.receipt(now.saturating_duration_since(entry.arrived));
+            }
             if let Some(replies) = replies {
                 replies.answer(outcome);
             }

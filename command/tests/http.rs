@@ -3,9 +3,14 @@
 
 mod support;
 
+use std::io;
+use std::sync::{Arc, Mutex};
+
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::http::{Request, StatusCode, header};
+use axum::http::{HeaderMap, Request, StatusCode, header};
+use axum::middleware::from_fn;
+use axum::routing::get;
 use bytes::Bytes;
 use chaoschain_command::{BATCH_EVENTS_MAX, CommandOptions, Rate, http};
 use chaoschain_schemas::api::{BatchOutcome, ErrorBody, Receipt, Submission};
@@ -135,4 +140,57 @@ async fn refusals_have_their_status_and_code() {
     let error: ErrorBody = codec::decode(&busy.body, 1024).unwrap();
     assert_eq!((error.code.as_str(), error.retry_after_ms), ("busy", Some(1000)));
     node.close().await;
+}
+
+/// Log lines, to be looked through.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn log_lines_of_a_request_carry_its_trace() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    // Every task of this runtime is on this thread.
+    let _guard = tracing::subscriber::set_default(
+        tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish(),
+    );
+    let handled = || async { tracing::info!("handled") };
+    let router = Router::new().route("/v1/things/{id}", get(handled)).layer(from_fn(http::trace));
+    let ask = async |headers: &[(&str, &str)]| -> HeaderMap {
+        let mut request = Request::get("/v1/things/7");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        response.headers().clone()
+    };
+    let (trace, caller) = ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7");
+    let given = format!("00-{trace}-{caller}-01");
+    let answer = ask(&[("TraceParent", &given)]).await;
+    let ours = answer["traceparent"].to_str().unwrap();
+    assert!(ours.starts_with(&format!("00-{trace}-")) && ours.ends_with("-01") && ours != given, "{ours}");
+    // Two callers are none.
+    for headers in
+        [&[][..], &[("traceparent", "00-1-2-3")], &[("traceparent", &given), ("traceparent", &given)]]
+    {
+        assert!(!ask(headers).await["traceparent"].to_str().unwrap().contains(trace), "{headers:?}");
+    }
+    let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let handled: Vec<Json> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let span = &handled[0]["span"];
+    assert_eq!(
+        (&span["otel.name"], &span["trace_id"], &span["parent_id"], &span["span_id"]),
+        (&json!("GET /v1/things/{id}"), &json!(trace), &json!(caller), &json!(ours[36..52]))
+    );
+    assert_eq!(handled.len(), 4);
 }

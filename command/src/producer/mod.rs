@@ -8,8 +8,10 @@
 //!
 //! # Invariants
 //! - A block is appended only at the position after its parent's, so what the log takes is the next valid block.
+//! - No block is appended at or below a height that validators have attested.
 //! - A refusal is answered when every block it was judged on is in the log; until then it is no fact.
 
+mod guard;
 mod recovery;
 
 use std::collections::VecDeque;
@@ -66,6 +68,7 @@ pub(crate) struct BlockProducer {
     losses: u32,
     stalls: u32,
     newest_own: Hash,
+    guard: guard::Guard,
     /// When the service stops: the last moment for answers.
     stop_at: Option<Instant>,
     jitter: RandomState,
@@ -93,6 +96,7 @@ impl BlockProducer {
             losses: 0,
             stalls: 0,
             newest_own: Hash::ZERO,
+            guard: guard::Guard::default(),
             stop_at: None,
             jitter: RandomState::new(),
         }
@@ -143,7 +147,12 @@ impl BlockProducer {
                         block.appended = Some(appended);
                     }
                 }
-                Note::CaughtUp(reached) => self.resume(reached),
+                Note::CaughtUp(reached) => {
+                    if !reached {
+                        self.guard.asked_for = None;
+                    }
+                    self.resume(reached);
+                }
             }
         }
     }
@@ -205,7 +214,14 @@ impl BlockProducer {
         !self.broken
             && !self.catching_up
             && self.stop_at.is_none()
-            && self.in_flight.len() < self.shared.options.in_flight_max.max(1)
+            && self.in_flight.len() < self.in_flight_max()
+    }
+
+    /// How many blocks may be on their way. Where another producer sealed the newest block, one: the log compares numbers
+    /// and not parents, so a rival's block in the first place would leave the others standing behind it, for nothing.
+    fn in_flight_max(&self) -> usize {
+        let is_alone = self.shared.projection.head().header.producer == self.producer.account;
+        if is_alone { self.shared.options.in_flight_max.max(1) } else { 1 }
     }
 
     /// When the next block is due; `None` when there is nothing for it.
@@ -228,6 +244,9 @@ impl BlockProducer {
         drop(core);
         if let Some(obstacle) = shared.obstacle() {
             self.refuse_pool(&obstacle);
+            return true;
+        }
+        if self.is_held_back() {
             return true;
         }
         // Before the proposal: if the projection moves on in between, the append loses, and no block has a wrong parent.
@@ -322,8 +341,13 @@ impl BlockProducer {
 
     /// This node's state or rules do not allow a block.
     fn cannot_seal(&mut self, batch: Vec<Entry>, error: &FoldError) -> bool {
-        tracing::error!(code = error.code(), "no block can be sealed: {error}");
-        let stall = self.stall(error.code(), error.to_string());
+        let before = self.shared.core().stall.as_ref().map(|stall| stall.code);
+        // Whoever submits meets it again and again; the log need not say so each time.
+        if self.stalls == 0 || before != Some(error.code()) {
+            tracing::error!(code = error.code(), "no block can be sealed: {error}");
+        }
+        let mut stall = self.stall(error.code(), error.to_string());
+        stall.needs_help = matches!(error, FoldError::NotProducer(_));
         self.stalls += 1;
         self.not_before = Some(stall.until);
         let refusal = stall.error(Instant::now());

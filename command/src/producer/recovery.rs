@@ -71,7 +71,8 @@ impl BlockProducer {
     pub(super) fn stall(&self, code: &'static str, message: String) -> Stall {
         let options = &self.shared.options;
         let pause = options.stall_first.saturating_mul(1 << self.stalls.min(16)).min(options.stall_max);
-        Stall { code, message, until: Instant::now() + pause / 2 + self.part_of(pause / 2) }
+        let until = Instant::now() + pause / 2 + self.part_of(pause / 2);
+        Stall { code, message, until, needs_help: false }
     }
 
     /// A random part of `span`, so that producers that lost together do not come back together.
