@@ -1,6 +1,6 @@
 //! Why a question has no answer.
 
-use chaoschain_schemas::{EventAddress, Height, TransitionId};
+use chaoschain_schemas::{EventAddress, Hash, Height, TransitionId};
 use chaoschain_state::Fault;
 use chaoschain_state::domain::ReadError;
 
@@ -18,6 +18,14 @@ pub enum QueryError {
         /// What there is.
         newest: Height,
     },
+    /// The wanted height is not final, or nothing is yet; wait longer or ask for what is not final.
+    #[error("{}", not_finalized(*.wanted, *.newest))]
+    NotFinalized {
+        /// What was asked for.
+        wanted: Height,
+        /// The newest final height.
+        newest: Option<Height>,
+    },
     /// The state of the wanted height is not kept any more; ask for a newer one.
     #[error(
         "the state at height {wanted} is no longer kept; the newest is {newest}: ask at that or replay the log"
@@ -34,6 +42,16 @@ pub enum QueryError {
     /// A parameter of the request is not of its form.
     #[error("{0}")]
     Argument(String),
+    /// What was read does not exist in that state.
+    #[error("{read}: there is none at height {height}, state root {root}; proof=true proves its absence")]
+    Absent {
+        /// The read and its arguments.
+        read: String,
+        /// The height whose state was read.
+        height: Height,
+        /// The state root at that height.
+        root: Hash,
+    },
     /// There is no such block.
     #[error("there is no block {wanted}; the newest is {newest}")]
     BlockUnknown {
@@ -67,14 +85,27 @@ pub enum QueryError {
     },
 }
 
+fn not_finalized(wanted: Height, newest: Option<Height>) -> String {
+    match newest {
+        Some(newest) => format!(
+            "height {wanted} did not become final in the time given; the newest final one is {newest}: try again"
+        ),
+        None => "no block is final yet, as far as this node knows: validators with more than two thirds of the weight \
+                 have to attest one; finality=latest answers without"
+            .to_owned(),
+    }
+}
+
 impl QueryError {
     /// A stable word for programs.
     pub fn code(&self) -> &'static str {
         match self {
             Self::HeightNotReached { .. } => "height_not_reached",
+            Self::NotFinalized { .. } => "not_finalized",
             Self::HeightNotRetained { .. } => "height_not_retained",
             Self::Read(failure) => failure.code(),
             Self::Argument(_) => "argument_wrong",
+            Self::Absent { .. } => "absent",
             Self::BlockUnknown { .. } => "block_unknown",
             Self::BlockGone(_) => "block_gone",
             Self::EventUnknown(_) => "event_unknown",

@@ -2,7 +2,7 @@
 //!
 //! [`Query`] answers from a projection; every answer is of one block's state and names it. A proof is made by [`prove`]
 //! out of a recording of what the read looked at. [`verify`] is the other side: pure, offline, and only as sure as what it is
-//! told to trust. [`http`] serves it all.
+//! told to trust. [`http`] and [`nats`] serve it all.
 //!
 //! # Invariants
 //! - One answer uses one head: values, lists and proofs are of the same height.
@@ -17,8 +17,10 @@ mod error;
 pub mod http;
 pub mod limits;
 mod named;
+pub mod nats;
 pub mod prove;
 mod query;
+mod question;
 mod show;
 mod stored;
 pub mod verify;
@@ -26,4 +28,4 @@ pub mod verify;
 pub use answer::{Answer, Label};
 pub use error::QueryError;
 pub use named::{READS, ReadFailure, catalogue};
-pub use query::{Ask, At, Query};
+pub use query::{Ask, At, Finality, Query};

@@ -6,7 +6,7 @@ use std::time::Duration;
 pub const KEYS_MAX: usize = 8192;
 /// The most ranges that one read may walk.
 pub const RANGES_MAX: usize = 256;
-/// The most arguments of a read over HTTP.
+/// The most arguments of a read.
 pub const ARGUMENTS_MAX: usize = 4;
 /// The longest argument, bytes.
 pub const ARGUMENT_BYTES_MAX: usize = 1024;
@@ -20,3 +20,5 @@ pub const REQUEST_TIME_MAX: Duration = Duration::from_mins(1);
 pub const REQUESTS_MAX: usize = 1024;
 /// The largest body that a request may carry, bytes; reads carry none.
 pub const REQUEST_BYTES_MAX: usize = 4096;
+/// The largest request over NATS, bytes: all arguments, each letter escaped in JSON, and their names.
+pub const NATS_REQUEST_BYTES_MAX: usize = 6 * ARGUMENTS_MAX * ARGUMENT_BYTES_MAX + 2048;

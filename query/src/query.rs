@@ -6,17 +6,19 @@ use std::time::Duration;
 use bytes::Bytes;
 use chaoschain_projector::{BlockRecord, Head, Projection};
 use chaoschain_schemas::api::Receipt;
+use chaoschain_schemas::limits::PROOF_BYTES_MAX;
 use chaoschain_schemas::{
-    EventAddress, Hash, Header, Height, ProofFile, ReadProof, SignedHeader, TransitionId,
+    EventAddress, Hash, Header, Height, ProofFile, ReadProof, SignedHeader, TransitionId, codec,
 };
 use chaoschain_state::control;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
-use crate::answer::Answer;
+use crate::answer::{Answer, Label};
 use crate::error::QueryError;
 use crate::limits::{PATIENCE_DEFAULT, PATIENCE_MAX};
 use crate::stored::StoredBlock;
-use crate::{named, prove, show};
+use crate::{ReadFailure, named, prove, show};
 
 /// The state of which block to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -30,11 +32,24 @@ pub enum At {
     Exactly(Height),
 }
 
+/// Which blocks count as come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Finality {
+    /// Those in the log.
+    #[default]
+    Latest,
+    /// Those that are final: validators with more than two thirds of the weight attest them or a descendant.
+    Finalized,
+}
+
 /// How to answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ask {
     /// The state of which block to read.
     pub at: At,
+    /// Whether it has to be final.
+    pub finality: Finality,
     /// How long to wait for its height; at most [`PATIENCE_MAX`].
     pub patience: Duration,
     /// Whether to prove the answer.
@@ -43,7 +58,7 @@ pub struct Ask {
 
 impl Default for Ask {
     fn default() -> Self {
-        Self { at: At::Newest, patience: PATIENCE_DEFAULT, proof: false }
+        Self { at: At::Newest, finality: Finality::Latest, patience: PATIENCE_DEFAULT, proof: false }
     }
 }
 
@@ -64,11 +79,14 @@ impl Query {
         &self.projection
     }
 
-    /// The head to read, waiting for its height where that was asked for.
+    /// The head to read, waiting for its height where that was asked for, and until it is final where that was.
     ///
     /// # Errors
-    /// [`QueryError::HeightNotReached`], [`QueryError::HeightNotRetained`].
+    /// [`QueryError::HeightNotReached`], [`QueryError::NotFinalized`], [`QueryError::HeightNotRetained`].
     pub async fn head(&self, ask: &Ask) -> Result<Arc<Head>, QueryError> {
+        if ask.finality == Finality::Finalized {
+            return self.final_head(ask).await;
+        }
         let (At::AtLeast(wanted) | At::Exactly(wanted)) = ask.at else { return Ok(self.projection.head()) };
         let reached = self.projection.wait_for(wanted, ask.patience.min(PATIENCE_MAX)).await;
         let head =
@@ -78,6 +96,69 @@ impl Query {
         }
         let kept = self.projection.head_at(wanted);
         kept.ok_or(QueryError::HeightNotRetained { wanted, newest: head.height() })
+    }
+
+    async fn final_head(&self, ask: &Ask) -> Result<Arc<Head>, QueryError> {
+        let (wanted, patience) = match ask.at {
+            At::Newest => (Height::GENESIS, Duration::ZERO),
+            At::AtLeast(wanted) | At::Exactly(wanted) => (wanted, ask.patience.min(PATIENCE_MAX)),
+        };
+        let attestations = self.projection.attestations();
+        let mut points = attestations.watch_finalized();
+        let come = points.wait_for(|point| point.is_some_and(|point| point.height >= wanted));
+        let come = tokio::time::timeout(patience, come).await.is_ok_and(|point| point.is_ok());
+        let newest = attestations.finalized().map(|point| point.height);
+        let Some(newest) = newest.filter(|_| come) else {
+            return Err(QueryError::NotFinalized { wanted, newest });
+        };
+        match ask.at {
+            At::Exactly(_) => self.projection.head_at(wanted),
+            At::Newest | At::AtLeast(_) => {
+                self.projection.finalized_head().filter(|head| head.height() >= wanted)
+            }
+        }
+        .ok_or(QueryError::HeightNotRetained {
+            wanted: if ask.at == At::Exactly(wanted) { wanted } else { newest },
+            newest: self.projection.head().height(),
+        })
+    }
+
+    fn is_final(&self, height: Height) -> bool {
+        self.projection.attestations().finalized().is_some_and(|point| height <= point.height)
+    }
+
+    /// An answer read at `head`, labelled.
+    pub(crate) fn answer<T>(&self, head: &Head, value: T) -> Answer<T> {
+        let label = if self.is_final(head.height()) { Label::Finalized } else { Label::ProducerSigned };
+        Answer::at(head, label, value)
+    }
+
+    /// The bytes of a proof about the block at `height`, with the proof that it is final, if it is.
+    fn encode(&self, file: ProofFile, height: Height, ask: &Ask) -> Result<Vec<u8>, QueryError> {
+        if !self.is_final(height) {
+            return Ok(codec::encode(&file));
+        }
+        let finality = self.projection.attestations().finality_proof(height);
+        let file = file.with_finality(finality.map_err(|error| node("store_unreadable", &error))?);
+        let bytes = codec::encode(&file);
+        match bytes.len() {
+            ..=PROOF_BYTES_MAX => Ok(bytes),
+            _ if ask.finality == Finality::Finalized => Err(ReadFailure::TooLarge.into()),
+            // It was not asked for, and there is no room for it.
+            _ => Ok(codec::encode(&file.with_finality(None))),
+        }
+    }
+
+    /// `answer` with a proof, where one was made.
+    fn proven<T>(
+        &self,
+        answer: Answer<T>,
+        proof: Option<ProofFile>,
+        height: Height,
+        ask: &Ask,
+    ) -> Result<Answer<T>, QueryError> {
+        let proof = proof.map(|file| self.encode(file, height, ask)).transpose()?;
+        Ok(Answer { proof: proof.map(Into::into), ..answer })
     }
 
     /// Answers a named read; see [`named::catalogue`].
@@ -98,10 +179,10 @@ impl Query {
         let head = self.head(ask).await?;
         let machine = &**self.projection.machine();
         if !ask.proof {
-            return Ok(Answer::at(&head, prove::read(&head, machine, name, arguments)?));
+            return Ok(self.answer(&head, prove::read(&head, machine, name, arguments)?));
         }
         let (value, proof) = prove::read_with_proof(&head, machine, name, arguments)?;
-        Ok(Answer::at(&head, value).proven_by(Some(&ProofFile::of_read(proof))))
+        self.proven(self.answer(&head, value), Some(ProofFile::of_read(proof)), head.height(), ask)
     }
 
     /// What the node says of itself. With a proof, that is of the state root it names; the rest is the node's word.
@@ -115,7 +196,32 @@ impl Query {
         let proof = proof.transpose()?.map(|(_, proof)| ProofFile::of_read(proof));
         let status =
             serde_json::to_value(self.projection.status()).map_err(|error| node("status", &error))?;
-        Ok(Answer::at(&head, status).proven_by(proof.as_ref()))
+        self.proven(self.answer(&head, status), proof, head.height(), ask)
+    }
+
+    /// How far the chain is final, and what each validator has said last, as this node knows it. The proof is of the newest
+    /// final header, for whoever trusts the validators.
+    ///
+    /// # Errors
+    /// [`QueryError`]; [`QueryError::NotFinalized`] when a proof is asked for and nothing is final.
+    pub async fn finality(&self, ask: &Ask) -> Result<Answer<Json>, QueryError> {
+        let head = self.head(ask).await?;
+        let attestations = self.projection.attestations();
+        let point = attestations.finalized();
+        let value = json!({
+            "finalized": point,
+            // It may be told a moment later than what is final.
+            "highest_attested": attestations.highest_attested().max(point.map_or(Height::GENESIS, |point| point.height)),
+            "validators": attestations.validators(),
+        });
+        let answer = self.answer(&head, value);
+        if !ask.proof {
+            return Ok(answer);
+        }
+        let none = QueryError::NotFinalized { wanted: Height::GENESIS, newest: None };
+        let height = point.ok_or(none)?.height;
+        let proof = prove_header(self.block_record(&self.projection.head(), height)?.signed, height);
+        self.proven(answer, Some(proof), height, ask)
     }
 
     /// The kinds of transitions, the kernel's and the domain's.
@@ -145,17 +251,19 @@ impl Query {
         json!({ "reads": reads, "models": self.projection.model_names() })
     }
 
-    /// A block with its events decoded. Its proof is its signed header; [`Query::block_message`] proves its events too.
+    /// A block with its events decoded, and who vouches for it: its producer, and the validators whose newest attestation
+    /// covers it. Its proof is its signed header; [`Query::block_message`] proves its events too.
     ///
     /// # Errors
     /// [`QueryError`].
     pub async fn block(&self, height: Height, ask: &Ask) -> Result<Answer<Json>, QueryError> {
         let head = self.head(ask).await?;
         let block = self.stored_block(&head, height).await?;
-        let shown =
-            show::block(&**self.projection.machine(), &block).map_err(|error| node("log_changed", &error))?;
+        let attestations = self.projection.attestations().covering(height);
+        let shown = show::block(&**self.projection.machine(), &block, &attestations, self.is_final(height));
+        let shown = shown.map_err(|error| node("log_changed", &error))?;
         let proof = ask.proof.then(|| prove_header(block.signed, height));
-        Ok(Answer::at(&head, shown).proven_by(proof.as_ref()))
+        self.proven(self.answer(&head, shown), proof, height, ask)
     }
 
     async fn header(&self, height: Height, ask: &Ask) -> Result<Answer<Json>, QueryError> {
@@ -163,7 +271,7 @@ impl Query {
         let signed = self.block_record(&head, height)?.signed;
         let header = Header::decode(&signed.header).map_err(|error| node("block_record_damaged", &error))?;
         let proof = ask.proof.then(|| prove_header(signed, height));
-        Ok(Answer::at(&head, json!(header)).proven_by(proof.as_ref()))
+        self.proven(self.answer(&head, json!(header)), proof, height, ask)
     }
 
     /// A block's message as it stands in the log, and the hash of its header.
@@ -235,8 +343,9 @@ impl Query {
         let (id, event) = shown.map_err(|error| node("log_changed", &error))?;
         let receipt = id.map(|id| Receipt { id, height, index, header_hash: block.hash });
         let proof = if ask.proof { Some(block.prove_event(index).ok_or(unknown)?) } else { None };
-        let answer = Answer::at(head, json!({ "event": event, "receipt": receipt }));
-        Ok((id, answer.proven_by(proof.map(ProofFile::of_event).as_ref())))
+        let shown = json!({ "event": event, "receipt": receipt, "finalized": self.is_final(height) });
+        let answer = self.proven(self.answer(head, shown), proof.map(ProofFile::of_event), height, ask)?;
+        Ok((id, answer))
     }
 
     /// Asks a read model. What it answers follows the newest head and is in no root.
@@ -255,7 +364,7 @@ impl Query {
         let head = self.head(ask).await?;
         let answer = self.projection.model(name, arguments);
         let answer = answer.ok_or_else(|| QueryError::ModelUnknown(name.to_owned()))??;
-        Ok(Answer::at(&head, answer))
+        Ok(self.answer(&head, answer))
     }
 }
 

@@ -1,18 +1,46 @@
 //! Blocks and events as JSON, decoded through the chain's machine.
 
 use chaoschain_schemas::control::Genesis;
-use chaoschain_schemas::{Body, ChainId, CodecError, EventAddress, Height, PartySignature, TransitionId};
+use chaoschain_schemas::{
+    Attestation, Body, ChainId, CodecError, EventAddress, Height, PartySignature, SignedAttestation,
+    TransitionId,
+};
 use chaoschain_state::control;
 use chaoschain_state::domain::Machine;
 use serde_json::{Value as Json, json};
 
 use crate::stored::StoredBlock;
 
-/// A block in the seed's shape, with its header and the producer's signature.
-///
-/// `signatures` are those of validators; none attest yet.
-pub(crate) fn block(machine: &dyn Machine, block: &StoredBlock) -> Result<Json, CodecError> {
+/// A block with its header and everybody's signatures who vouches for it: its producer's on the header, and those of
+/// `attestations`, each on the header that it names, of this height or above.
+pub(crate) fn block(
+    machine: &dyn Machine,
+    block: &StoredBlock,
+    attestations: &[SignedAttestation],
+    finalized: bool,
+) -> Result<Json, CodecError> {
     let header = &block.header;
+    let producer = json!({
+        "role": "producer",
+        "account": header.producer,
+        "key": block.signed.key,
+        "signature": block.signed.signature,
+        "height": header.height,
+        "header_hash": block.hash,
+    });
+    let attested = attestations.iter().map(|signed| {
+        let word = Attestation::decode(&signed.attestation)?;
+        Ok(json!({
+            "role": "validator",
+            "account": word.validator,
+            "key": signed.key,
+            "signature": signed.signature,
+            "height": word.height,
+            "header_hash": word.header_hash,
+        }))
+    });
+    let signatures: Vec<Json> =
+        std::iter::once(Ok(producer)).chain(attested).collect::<Result<_, CodecError>>()?;
     let events = (0..block.event_count()).filter_map(|index| block.show_event(machine, index));
     let transactions: Vec<Json> =
         events.map(|event| event.map(|(_, shown)| shown)).collect::<Result<_, CodecError>>()?;
@@ -26,7 +54,8 @@ pub(crate) fn block(machine: &dyn Machine, block: &StoredBlock) -> Result<Json, 
         "producer_signature": block.signed.signature,
         "transactions": transactions,
         "state_root": header.state_root,
-        "signatures": [],
+        "signatures": signatures,
+        "finalized": finalized,
         "header": header,
     }))
 }

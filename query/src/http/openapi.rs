@@ -7,11 +7,20 @@ use utoipa::openapi::OpenApi;
 use crate::named::catalogue;
 
 /// Paths that every chain has: path, what it answers, whether that is bytes.
-const PATHS: [(&str, &str, bool); 9] = [
+const PATHS: [(&str, &str, bool); 10] = [
     ("/v1/status", "What this node says of itself", false),
     ("/v1/kinds", "The kinds of transitions, with examples", false),
     ("/v1/reads", "The named reads and the read models", false),
-    ("/v1/blocks/{height}", "A block with its events decoded; its proof is its signed header", false),
+    (
+        "/v1/finality",
+        "How far the chain is final, and what validators say; its proof is the newest final header",
+        false,
+    ),
+    (
+        "/v1/blocks/{height}",
+        "A block with its events decoded and all signatures; its proof is its signed header",
+        false,
+    ),
     ("/v1/blocks/{height}/raw", "A block as it stands in the log: what `verify block` takes", true),
     ("/v1/events/{height}/{index}", "An event by its address, with its receipt", false),
     ("/v1/events/by-id/{id}", "An event by its transition's id, with its receipt", false),
@@ -56,6 +65,11 @@ fn operation(path: &str, help: &str, bytes: bool) -> Json {
         .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }));
     let in_query = [
         ("proof", "boolean", "Prove the answer, absence included"),
+        (
+            "finality",
+            "string",
+            "latest or finalized: take blocks as come when they are in the log, or when they are final",
+        ),
         ("min_height", "integer", "Wait until this height is reached"),
         ("at_height", "integer", "Read the state of this height, while it is kept"),
         ("patience_ms", "integer", "How long to wait for a height"),
@@ -108,7 +122,7 @@ fn schemas() -> Json {
             "required": ["at", "label", "value"],
             "properties": {
                 "at": { "$ref": "#/components/schemas/ReadPoint" },
-                "label": { "type": "string", "enum": ["producer-signed"] },
+                "label": { "type": "string", "enum": ["producer-signed", "finalized"] },
                 "value": {
                     "type": ["object", "array", "string", "number", "boolean", "null"],
                     "description": "What was read; null when it does not exist",

@@ -12,11 +12,12 @@ use crate::named::ReadFailure;
 
 /// A refusal: status and body.
 #[derive(Debug)]
-pub(super) struct Refusal(pub(super) StatusCode, pub(super) ErrorBody);
+pub(crate) struct Refusal(pub(crate) StatusCode, pub(crate) ErrorBody);
 
 impl From<QueryError> for Refusal {
     fn from(error: QueryError) -> Self {
-        let retry_after_ms = matches!(error, QueryError::HeightNotReached { .. }).then_some(500);
+        let waits = matches!(error, QueryError::HeightNotReached { .. } | QueryError::NotFinalized { .. });
+        let retry_after_ms = waits.then_some(500);
         let body = ErrorBody { code: error.code().to_owned(), message: error.to_string(), retry_after_ms };
         Self(status(&error), body)
     }
@@ -25,13 +26,16 @@ impl From<QueryError> for Refusal {
 fn status(error: &QueryError) -> StatusCode {
     use chaoschain_state::domain::ReadError;
     match error {
-        QueryError::HeightNotReached { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        QueryError::HeightNotReached { .. } | QueryError::NotFinalized { .. } => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         QueryError::HeightNotRetained { .. } | QueryError::BlockGone(_) => StatusCode::GONE,
         QueryError::Argument(_)
         | QueryError::NotProvable(_)
         | QueryError::Read(ReadFailure::Asked(ReadError::Argument(_))) => StatusCode::BAD_REQUEST,
         QueryError::Read(ReadFailure::TooLarge) => StatusCode::UNPROCESSABLE_ENTITY,
         QueryError::Read(ReadFailure::Asked(ReadError::Unknown(_)))
+        | QueryError::Absent { .. }
         | QueryError::BlockUnknown { .. }
         | QueryError::EventUnknown(_)
         | QueryError::TransitionUnknown(_)

@@ -1,33 +1,69 @@
 //! Why something is not verified.
 
+use chaoschain_events::attest::AttestationError;
 use chaoschain_events::block::BlockFault;
 use chaoschain_events::envelope::EnvelopeError;
-use chaoschain_schemas::{ChainId, CodecError, PublicKey};
+use chaoschain_schemas::{ChainId, CodecError, Hash, PublicKey};
 use chaoschain_state::merkle::ProofError;
 use chaoschain_state::{Key, SubTree};
 
+use super::FinalityFault;
 use crate::named::ReadFailure;
 
 /// What failed. Whichever it is, nothing of what was checked may be believed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum VerifyError {
-    /// No producer is trusted.
-    #[error("the trust names no producer, so nothing can be verified: add the key of one you trust")]
+    /// Nothing is trusted.
+    #[error(
+        "the trust names no producer, no validator and no header, so nothing can be verified: add one you trust"
+    )]
     TrustEmpty,
+    /// What is trusted does not make sense.
+    #[error("this cannot be trusted: {0}")]
+    TrustMalformed(String),
     /// The file or message is not one.
     #[error("this is not a proof or block that can be read: {0}")]
     Malformed(CodecError),
     /// The header's bytes are not a header.
     #[error("the header cannot be read: {0}")]
     HeaderMalformed(CodecError),
-    /// The header is another chain's.
-    #[error("the header is of chain {got}, the trusted one is {trusted}")]
+    /// The header or attestation is another chain's.
+    #[error("this is of chain {got}, the trusted one is {trusted}")]
     ChainWrong {
         /// The trusted chain.
         trusted: ChainId,
-        /// The header's.
+        /// The one it is of.
         got: ChainId,
+    },
+    /// Only one header is trusted, and this is another.
+    #[error("the header {0} is not the trusted one")]
+    HeaderUntrusted(Hash),
+    /// Only validators are trusted, and nothing says what they attest.
+    #[error(
+        "only validators are trusted, and no proof of finality came along: ask for it with finality=finalized"
+    )]
+    FinalityMissing,
+    /// Too few of the trusted validators attest the header.
+    #[error(
+        "validators with {weight} of the trusted weight of {total} attest the header: more than two thirds must"
+    )]
+    FinalityShort {
+        /// What attests it.
+        weight: u64,
+        /// What all have together.
+        total: u64,
+    },
+    /// The proof of finality does not hold.
+    #[error("the proof that the header is final does not hold: {0}")]
+    Finality(#[from] FinalityFault),
+    /// An attestation cannot be read, or its signature does not hold.
+    #[error("the attestation signed with {key} does not hold: {error}")]
+    Attestation {
+        /// The key it carries.
+        key: PublicKey,
+        /// What is wrong.
+        error: AttestationError,
     },
     /// The signing key is none of the trusted ones.
     #[error("the header is signed with {0}, which is not among the trusted producers")]
@@ -64,6 +100,22 @@ pub enum VerifyError {
     /// The header needs another domain or newer rules than the verifier has.
     #[error("the chain's rules are not those of this program ({0}): verify with the chain's own")]
     DomainWrong(&'static str),
+    /// The trusted chain is of another domain than the verifier.
+    #[error(
+        "the trusted chain runs the domain {trusted:?}, this program runs {program:?}: verify with the chain's own"
+    )]
+    DomainOther {
+        /// The trusted chain's domain.
+        trusted: String,
+        /// The program's.
+        program: String,
+    },
+    /// Two attestations that do not contradict each other.
+    #[error("the two attestations are no equivocation: {0}")]
+    NoEquivocation(&'static str),
+    /// Two headers that do not contradict each other.
+    #[error("the two headers are no fork: {0}")]
+    NoFork(&'static str),
     /// The read cannot be answered from what is proven.
     #[error("the proven part of the state does not answer the read: {0}")]
     Read(ReadFailure),
@@ -92,10 +144,17 @@ impl VerifyError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::TrustEmpty => "trust_empty",
+            Self::TrustMalformed(_) => "trust_malformed",
             Self::Malformed(error) => error.code(),
             Self::HeaderMalformed(_) => "header_malformed",
             Self::ChainWrong { .. } => "chain_wrong",
             Self::ProducerUntrusted(_) => "producer_untrusted",
+            Self::HeaderUntrusted(_) => "header_untrusted",
+            Self::FinalityMissing => "finality_missing",
+            Self::FinalityShort { .. } => "finality_short",
+            Self::Finality(fault) => fault.code(),
+            Self::Attestation { error: AttestationError::Signature, .. } => "attestation_signature_invalid",
+            Self::Attestation { error, .. } => error.code(),
             Self::HeaderSignature(_) => "header_signature_invalid",
             Self::StateRoot => "state_root_wrong",
             Self::SubTree(_) => "sub_tree_wrong",
@@ -104,7 +163,9 @@ impl VerifyError {
             Self::RecordOrder(_) => "records_unordered",
             Self::RecordUnproven(_) => "record_unproven",
             Self::RecordValue(_) => "record_value_wrong",
-            Self::DomainWrong(_) => "domain_wrong",
+            Self::DomainWrong(_) | Self::DomainOther { .. } => "domain_wrong",
+            Self::NoEquivocation(_) => "equivocation_unproven",
+            Self::NoFork(_) => "fork_unproven",
             Self::Read(_) => "read_unproven",
             Self::EventsRoot => "events_root_wrong",
             Self::EventPlace(_) => "event_place_wrong",

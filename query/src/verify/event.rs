@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use chaoschain_events::envelope::VerifiedEnvelope;
 use chaoschain_schemas::control::Genesis;
-use chaoschain_schemas::{ChainId, EventAddress, EventProof, Height};
+use chaoschain_schemas::{ChainId, EventAddress, EventProof, FinalityProof, Height};
 use chaoschain_state::domain::Machine;
 use chaoschain_state::merkle::{Lookup, Pruned, value_hash};
 use serde_json::Value as Json;
@@ -12,14 +12,14 @@ use super::read::check_domain;
 use super::{Level, Trust, TrustedHeader, VerifyError};
 use crate::show;
 
-/// An event that stands where a header says, which a trusted producer signed.
+/// An event that stands where a header says that is believed.
 ///
 /// # What it proves
 /// The envelope stands at this address; each party's signature holds under the key the envelope carries.
 ///
 /// # What it does not say
-/// That a key was its account's or that the rules allow the event: the producer says so by sealing it, and a replay of the
-/// log checks it. That the block is on the chain that others follow.
+/// That a key was its account's or that the rules allow the event: the producer says so by sealing it, validators by attesting
+/// it, and a replay of the log checks it. Where only a producer vouches, that the block is on the chain that others follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedEvent {
     /// The header of the event's block.
@@ -49,10 +49,11 @@ pub enum EventContent {
 /// [`VerifyError`]: the first thing that does not hold.
 pub fn verify_event(
     proof: &EventProof,
+    finality: Option<&FinalityProof>,
     trust: &Trust,
     machine: Option<&dyn Machine>,
 ) -> Result<VerifiedEvent, VerifyError> {
-    let header = trust.check_header(&proof.header)?;
+    let header = trust.check_header(&proof.header, finality)?;
     let tree = Pruned::parse(&proof.tree).map_err(VerifyError::EventTreeMalformed)?;
     if tree.root() != header.header.events_root {
         return Err(VerifyError::EventsRoot);
@@ -64,8 +65,8 @@ pub fn verify_event(
     let address = EventAddress { height: header.header.height, index: proof.index };
     let content = content(&header, &proof.envelope)?;
     let value = machine.map(|machine| {
-        check_domain(machine, &header)?;
-        Ok(match &content {
+        check_domain(machine, trust, &header)?;
+        Ok::<_, VerifyError>(match &content {
             EventContent::Genesis(genesis) => show::genesis(machine, genesis),
             EventContent::Transition(envelope) => {
                 show::event(machine, address, envelope.id(), envelope.body(), envelope.parties())

@@ -1,6 +1,6 @@
 //! Verification of an answer.
 
-use chaoschain_schemas::ReadProof;
+use chaoschain_schemas::{FinalityProof, ReadProof};
 use chaoschain_state::domain::Machine;
 use chaoschain_state::{Key, Value};
 use serde_json::Value as Json;
@@ -9,12 +9,12 @@ use super::proven::ProvenState;
 use super::{Level, Trust, TrustedHeader, VerifyError};
 use crate::named;
 
-/// A read whose answer follows from a header that a trusted producer signed.
+/// A read whose answer follows from a header that is believed.
 ///
 /// # What it does not say
 /// That the state is the newest: compare [`TrustedHeader::at`] with what you have seen elsewhere. That this is the
-/// question you asked: compare [`VerifiedRead::read`] and [`VerifiedRead::arguments`] with it. That the producer followed
-/// the rules: replay the log for that. Below [`Level::DecodedBySchema`] the name and the arguments of the read were not
+/// question you asked: compare [`VerifiedRead::read`] and [`VerifiedRead::arguments`] with it. That the rules were
+/// followed: replay the log for that. Below [`Level::DecodedBySchema`] the name and the arguments of the read were not
 /// used at all, and only [`VerifiedRead::records`] are proven.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedRead {
@@ -38,13 +38,14 @@ pub struct VerifiedRead {
 /// [`VerifyError`]: the first thing that does not hold.
 pub fn verify_read(
     proof: &ReadProof,
+    finality: Option<&FinalityProof>,
     trust: &Trust,
     machine: Option<&dyn Machine>,
 ) -> Result<VerifiedRead, VerifyError> {
-    let header = trust.check_header(&proof.header)?;
+    let header = trust.check_header(&proof.header, finality)?;
     let state = ProvenState::check(&header.header, proof)?;
     let value = machine.map(|machine| {
-        check_domain(machine, &header)?;
+        check_domain(machine, trust, &header)?;
         named::answer(machine, &header.header, &proof.read, &proof.arguments, &state)
             .map_err(VerifyError::Read)
     });
@@ -59,8 +60,13 @@ pub fn verify_read(
     })
 }
 
-/// Checks as far as a header tells that the machine is the chain's.
-pub(super) fn check_domain(machine: &dyn Machine, header: &TrustedHeader) -> Result<(), VerifyError> {
+/// Checks as far as the trust and a header tell that the machine is the chain's.
+pub(super) fn check_domain(
+    machine: &dyn Machine,
+    trust: &Trust,
+    header: &TrustedHeader,
+) -> Result<(), VerifyError> {
+    trust.check_domain(machine)?;
     if !named::fits(machine, &header.header) {
         return Err(VerifyError::DomainWrong("another number of sub-trees"));
     }

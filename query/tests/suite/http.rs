@@ -35,14 +35,14 @@ async fn bytes(response: Response) -> Vec<u8> {
     to_bytes(response.into_body(), 1 << 24).await.unwrap().to_vec()
 }
 
-async fn get(router: &Router, path: &str) -> (StatusCode, Json) {
+pub(crate) async fn get(router: &Router, path: &str) -> (StatusCode, Json) {
     let response = get_with(router, path, &[]).await;
     let status = response.status();
     (status, serde_json::from_slice(&bytes(response).await).unwrap())
 }
 
 /// Hashes, ids and proofs depend on every record's form; here they are named by their length alone.
-fn named_by_length(json: &mut Json) {
+pub(crate) fn named_by_length(json: &mut Json) {
     match json {
         Json::String(text) => {
             let is_hex = |text: &str| text.len() >= 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -165,14 +165,14 @@ async fn events_and_blocks_verify_offline() {
         let response = get_with(&router, &format!("/v1/blocks/{height}/raw"), &[]).await;
         assert_eq!(response.headers()[header::CONTENT_TYPE], "application/octet-stream");
         let message = bytes(response).await;
-        let block = verify_block(&message, &node.trust()).unwrap();
+        let block = verify_block(&message, None, &node.trust()).unwrap();
         assert_eq!(block.header.header().height, Height(height));
         let (_, shown) = get(&router, &format!("/v1/blocks/{height}")).await;
         assert_eq!(shown["value"]["hash"], block.header.at().header_hash.to_string());
         for at in (0..message.len()).step_by(7) {
             let mut changed = message.clone();
             changed[at] ^= 1;
-            assert!(verify_block(&changed, &node.trust()).is_err(), "block {height}: byte {at}");
+            assert!(verify_block(&changed, None, &node.trust()).is_err(), "block {height}: byte {at}");
         }
     }
     node.close().await;

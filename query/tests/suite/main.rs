@@ -1,7 +1,12 @@
 //! Tests of reads, proofs and their verification.
 #![allow(clippy::unwrap_used)]
 
+mod council;
+mod evidence;
+mod finality;
+mod golden;
 mod http;
+mod network;
 mod node;
 mod range_proofs;
 mod shelf;

@@ -81,8 +81,13 @@ pub(crate) struct Node {
     dir: TempDir,
 }
 
-fn genesis() -> (ChainId, Bytes) {
-    let producer = GenesisAccount { key: producer_key().public(), role: Role::Producer, weight: 1 };
+/// A genesis with a producer and `validators`; without any, the producer is the only one.
+fn genesis(validators: &[SecretKey]) -> (ChainId, Bytes) {
+    let weight = u64::from(validators.is_empty());
+    let producer = GenesisAccount { key: producer_key().public(), role: Role::Producer, weight };
+    let validator = |key: &SecretKey| GenesisAccount { key: key.public(), role: Role::Validator, weight: 1 };
+    let mut accounts: Vec<_> = validators.iter().map(validator).chain([producer]).collect();
+    accounts.sort_by_key(|account| account.key);
     let genesis = Genesis {
         version: GENESIS_VERSION,
         name: "test".into(),
@@ -92,7 +97,7 @@ fn genesis() -> (ChainId, Bytes) {
         timestamp: START,
         parameters: Parameters::default(),
         domain_parameters: Machine::default_parameters(&Society).into(),
-        accounts: vec![producer],
+        accounts,
     };
     seal_genesis(&Society, &genesis, &producer_key()).unwrap()
 }
@@ -109,8 +114,13 @@ async fn open(dir: &Path, log: &Arc<dyn EventLog>) -> Projection {
 impl Node {
     /// Two agents registered in block 1; an alliance, a meme, an entry and a rating in block 2; nothing in block 3.
     pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with validators of weight 1 each.
+    pub(crate) async fn start_with(validators: &[SecretKey]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let (chain, message) = genesis();
+        let (chain, message) = genesis(validators);
         let log = EmbeddedLog::open(dir.path().join("log"), EmbeddedOptions::default()).unwrap();
         let log: Arc<dyn EventLog> = Arc::new(log);
         log.append(Sequence(0), message).await.unwrap();
@@ -173,7 +183,12 @@ impl Node {
     }
 
     pub(crate) fn trust(&self) -> Trust {
-        Trust { chain: self.chain, producers: vec![producer_key().public()] }
+        Trust::in_producers(self.chain, vec![producer_key().public()])
+    }
+
+    /// A directory of the node's own.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// The same node after a restart.

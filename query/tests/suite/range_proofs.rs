@@ -12,12 +12,12 @@ use crate::shelf::*;
 fn check(head: &chaoschain_projector::Head, read: &str, asked: &[String]) -> Result<(), TestCaseError> {
     let (answer, proof) = prove::read_with_proof(head, &Shelf, read, asked).unwrap();
     prop_assert_eq!(prove::read(head, &Shelf, read, asked), Ok(answer.clone()));
-    let verified = verify_read(&proof, &trust(), Some(&Shelf));
+    let verified = verify_read(&proof, None, &trust(), Some(&Shelf));
     prop_assert_eq!(
         verified.map(|read| (read.value, read.level)),
         Ok((Some(answer), Level::DecodedBySchema))
     );
-    let undecoded = verify_read(&proof, &trust(), None).unwrap();
+    let undecoded = verify_read(&proof, None, &trust(), None).unwrap();
     prop_assert_eq!((undecoded.value, undecoded.level), (None, Level::SignaturesAndProofs));
     Ok(())
 }
@@ -52,7 +52,7 @@ proptest! {
         };
         let (_, mut proof) = prove::read_with_proof(&head, &Shelf, "list", &list(asked)).unwrap();
         proof.arguments = list(other);
-        match verify_read(&proof, &trust(), Some(&Shelf)) {
+        match verify_read(&proof, None, &trust(), Some(&Shelf)) {
             Ok(read) => prop_assert_eq!(read.value, prove::read(&head, &Shelf, "list", &list(other)).ok()),
             Err(VerifyError::Read(ReadFailure::Fault(_))) => {}
             Err(other) => prop_assert!(false, "{}", other),
@@ -68,7 +68,7 @@ fn a_record_left_out_of_a_list_is_missed() {
     for left_out in 0..7 {
         let mut proof = proof.clone();
         proof.sub_trees[0].records.remove(left_out);
-        let refused = verify_read(&proof, &trust(), Some(&Shelf)).unwrap_err();
+        let refused = verify_read(&proof, None, &trust(), Some(&Shelf)).unwrap_err();
         assert_eq!(refused.code(), "read_unproven", "{left_out}");
     }
 }
@@ -79,7 +79,7 @@ fn a_read_is_bounded() {
     let head = head(keys);
     let all = |limit: usize| arguments(&[usize::from(LEFT), 0, usize::from(u16::MAX), limit]);
     let (answer, proof) = prove::read_with_proof(&head, &Shelf, "list", &all(KEYS_MAX)).unwrap();
-    assert_eq!(verify_read(&proof, &trust(), Some(&Shelf)).unwrap().value, Some(answer));
+    assert_eq!(verify_read(&proof, None, &trust(), Some(&Shelf)).unwrap().value, Some(answer));
     let refused = prove::read_with_proof(&head, &Shelf, "list", &all(KEYS_MAX + 1)).unwrap_err();
     assert_eq!(refused, ReadFailure::TooLarge);
     assert_eq!(prove::read(&head, &Shelf, "list", &all(KEYS_MAX + 1)), Err(ReadFailure::TooLarge));

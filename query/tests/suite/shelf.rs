@@ -97,7 +97,7 @@ pub(crate) fn producer() -> SecretKey {
 pub(crate) const CHAIN: ChainId = ChainId::new([9; 32]);
 
 pub(crate) fn trust() -> Trust {
-    Trust { chain: CHAIN, producers: vec![producer().public()] }
+    Trust::in_producers(CHAIN, vec![producer().public()])
 }
 
 /// The head of a chain whose shelves hold `items`, each with its key as value.

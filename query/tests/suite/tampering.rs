@@ -84,7 +84,7 @@ fn what_is_wrong_is_named() {
     let refused = |change: &dyn Fn(&mut ReadProof)| {
         let mut proof = proof(&sample(), "list", &[2, 2, 301, 10]);
         change(&mut proof);
-        verify_read(&proof, &trust(), Some(&Shelf)).unwrap_err()
+        verify_read(&proof, None, &trust(), Some(&Shelf)).unwrap_err()
     };
     let mut named: Vec<_> = changes.iter().map(|(what, change)| (*what, refused(change))).collect();
     named.push(("another state's tree", refused(&swapped)));
