@@ -7,12 +7,13 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::command::{
-    completions, config as config_command, doctor, get, init, key, replay, status, submit, trust, up, verify,
+    completions, config as config_command, doctor, get, init, join, key, log, replay, status, submit, trust,
+    up, verify,
 };
 use crate::config::{Config, Flags, LogFormat, Sourced};
-use crate::error::Outcome;
+use crate::error::{CliError, Exit, Outcome};
 use crate::output::Output;
-use crate::{App, bench, demo, import, logging};
+use crate::{App, bench, demo, import, logging, managed};
 
 const EXAMPLES: &str = "\
 A first run, in two terminals:
@@ -55,6 +56,7 @@ pub(crate) struct Global {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Init(init::Args),
+    Join(join::Args),
     Up(up::Args),
     Key(key::Args),
     Submit(submit::Args),
@@ -64,11 +66,27 @@ pub(crate) enum Command {
     Status(status::Args),
     Replay(replay::Args),
     Doctor(doctor::Args),
+    Log(log::Args),
     Import(import::Args),
     Demo(demo::DemoArgs),
     Bench(bench::BenchArgs),
     Config(config_command::Args),
     Completions(completions::Args),
+    /// Becomes a managed nats-server; for this program's own use
+    #[command(name = managed::SUBCOMMAND, hide = true)]
+    NatsServer(ServerArgs),
+}
+
+/// A server that is to end with the process that wants it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServerArgs {
+    /// That process
+    parent: u32,
+    /// The program
+    program: PathBuf,
+    /// What it is told
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<OsString>,
 }
 
 /// What a subcommand runs with.
@@ -115,10 +133,16 @@ fn renamed(command: clap::Command, name: &str) -> clap::Command {
 
 /// Runs a command line and says what the process is to end with.
 pub(crate) fn run(app: &App, line: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let parsed = command(app).try_get_matches_from(line).and_then(|matches| Cli::from_arg_matches(&matches));
+    let line: Vec<OsString> = line.into_iter().collect();
+    let parsed = command(app).try_get_matches_from(&line).and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
+            // Nothing is parsed, so whether JSON is wanted can only be guessed.
+            if error.use_stderr() && line.iter().any(|part| part == "--json") {
+                Output { json: true }.error(&unparsed(&error));
+                return Exit::Usage.into();
+            }
             // Help and version are no errors; clap says which stream each goes to.
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
@@ -135,9 +159,20 @@ pub(crate) fn run(app: &App, line: impl IntoIterator<Item = OsString>) -> ExitCo
     }
 }
 
+/// What clap says of a line that is none, as an error like any other.
+fn unparsed(error: &clap::Error) -> CliError {
+    let text = error.to_string();
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let message = lines.next().unwrap_or("the command line is not understood");
+    let rest: Vec<&str> = lines.take_while(|line| !line.starts_with("For more information")).collect();
+    let error = CliError::usage("usage", message.trim_start_matches("error: "));
+    if rest.is_empty() { error } else { error.hint(rest.join("; ")) }
+}
+
 fn dispatch(run: &Run<'_>, command: &Command) -> Outcome {
     match command {
         Command::Init(args) => init::run(run, args),
+        Command::Join(args) => join::run(run, args),
         Command::Up(args) => up::run(run, args),
         Command::Key(args) => key::run(run, args),
         Command::Submit(args) => submit::run(run, args),
@@ -147,11 +182,15 @@ fn dispatch(run: &Run<'_>, command: &Command) -> Outcome {
         Command::Status(args) => status::run(run, args),
         Command::Replay(args) => replay::run(run, args),
         Command::Doctor(args) => doctor::run(run, args),
+        Command::Log(args) => log::run(run, args),
         Command::Import(args) => import::run(run, args),
         Command::Demo(args) => demo::run(run, args),
         Command::Bench(args) => bench::run(run, args),
         Command::Config(args) => config_command::run(run, args),
         Command::Completions(args) => completions::run(run, args),
+        Command::NatsServer(ServerArgs { parent, program, arguments }) => {
+            Err(managed::exec_server(*parent, program, arguments))
+        }
     }
 }
 

@@ -1,4 +1,6 @@
-//! A node, as clients of its HTTP interface see it.
+//! A node, as clients of its HTTP interface or of the NATS services see it.
+
+mod over_nats;
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +9,9 @@ use serde::de::DeserializeOwned;
 use ureq::http::Response;
 use ureq::{Agent, Body};
 
+use crate::config::Config;
 use crate::error::{CliError, Exit, Outcome};
+use over_nats::Services;
 
 /// How long a single request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(75);
@@ -18,43 +22,91 @@ const ANSWER_BYTES_MAX: u64 = 16 << 20;
 /// The longest pause before a busy node is asked again.
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(2);
 
-/// Talks to one node.
-pub(crate) struct Client {
+/// Talks to one node, or to whichever of a chain's services answers.
+pub(crate) enum Client {
+    /// A node's HTTP interface.
+    Http(HttpClient),
+    /// The services of a chain on NATS.
+    Nats(Services),
+}
+
+impl Client {
+    /// Talks to the configured node; one that is busy is asked again for as long as patience lasts.
+    pub(crate) fn new(config: &Config) -> Outcome<Self> {
+        Self::to(&config.node, config)
+    }
+
+    /// Talks to the node that reads are asked of.
+    pub(crate) fn for_reads(config: &Config) -> Outcome<Self> {
+        if config.query_node.is_empty() { Self::new(config) } else { Self::to(&config.query_node, config) }
+    }
+
+    fn to(address: &str, config: &Config) -> Outcome<Self> {
+        if address.starts_with("http://") {
+            return Ok(Self::Http(HttpClient::new(address, config.patience())));
+        }
+        if let Some(services) = Services::at(address, config)? {
+            return Ok(Self::Nats(services));
+        }
+        let message = format!("the node's address {address:?} does not start with http://");
+        Err(CliError::usage("node_address_wrong", message).hint(
+            "nats://HOST:PORT?chain=ID asks the services on NATS; TLS for HTTP is the business of a proxy in front of \
+             the node, see docs/operating.md",
+        ))
+    }
+
+    /// Reads JSON from `path`.
+    pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Outcome<T> {
+        match self {
+            Self::Http(node) => node.parse(&node.get_bytes(path)?),
+            Self::Nats(services) => services.get(path),
+        }
+    }
+
+    /// Reads bytes from `path`.
+    pub(crate) fn get_bytes(&self, path: &str) -> Outcome<Vec<u8>> {
+        match self {
+            Self::Http(node) => node.get_bytes(path),
+            Self::Nats(services) => services.get_bytes(path),
+        }
+    }
+
+    /// Submits an envelope's bytes, the same on every try, and reads the JSON answer.
+    pub(crate) fn submit<T: DeserializeOwned>(&self, envelope: &[u8], dry_run: bool) -> Outcome<T> {
+        match self {
+            Self::Http(node) => {
+                let path = if dry_run { "/v1/transitions?dry_run=true" } else { "/v1/transitions" };
+                node.post_envelope(path, envelope)
+            }
+            Self::Nats(services) => services.submit(envelope, dry_run),
+        }
+    }
+}
+
+/// Talks to one node over HTTP.
+pub(crate) struct HttpClient {
     agent: Agent,
     base: String,
     patience: Duration,
 }
 
-impl Client {
-    /// Talks to the node at `base`; a busy node is asked again for as long as `patience`.
-    pub(crate) fn new(base: &str, patience: Duration) -> Outcome<Self> {
-        if !base.starts_with("http://") {
-            let message = format!("the node's address {base:?} does not start with http://");
-            return Err(CliError::usage("node_address_wrong", message)
-                .hint("TLS is the business of a proxy in front of the node; see docs/operating.md"));
-        }
+impl HttpClient {
+    fn new(base: &str, patience: Duration) -> Self {
         let agent = Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(REQUEST_TIMEOUT))
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .build()
             .into();
-        Ok(Self { agent, base: base.trim_end_matches('/').to_owned(), patience })
+        Self { agent, base: base.trim_end_matches('/').to_owned(), patience }
     }
 
-    /// Reads JSON from `path`.
-    pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Outcome<T> {
-        self.parse(&self.get_bytes(path)?)
-    }
-
-    /// Reads bytes from `path`.
-    pub(crate) fn get_bytes(&self, path: &str) -> Outcome<Vec<u8>> {
+    fn get_bytes(&self, path: &str) -> Outcome<Vec<u8>> {
         let url = format!("{}{path}", self.base);
         self.insist(|| self.agent.get(&url).call())
     }
 
-    /// Posts an envelope's bytes, the same on every try, and reads the JSON answer.
-    pub(crate) fn post_envelope<T: DeserializeOwned>(&self, path: &str, envelope: &[u8]) -> Outcome<T> {
+    fn post_envelope<T: DeserializeOwned>(&self, path: &str, envelope: &[u8]) -> Outcome<T> {
         let url = format!("{}{path}", self.base);
         let send = || self.agent.post(&url).content_type("application/msgpack").send(envelope);
         self.parse(&self.insist(send)?)

@@ -1,12 +1,13 @@
 //! Configuration: defaults, then a TOML file, then `CHAOSCHAIN_*` of the environment, then flags; later wins.
 //!
 //! `docs/operating.md` has the table of names. A name that is not in it is refused in the file; in the environment only
-//! the known ones are looked at.
+//! the known ones are looked at, and those that every NATS tool has (`NATS_CREDS` and its like), which count for less.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chaoschain_command::{CommandOptions, Rate};
+use chaoschain_events::nats::NatsOptions;
 use chaoschain_projector::BlockLimits;
 use figment::Figment;
 use figment::providers::{Env, Format as _, Serialized, Toml};
@@ -37,8 +38,34 @@ pub(crate) struct Config {
     pub(crate) dir: PathBuf,
     /// The node that clients talk to.
     pub(crate) node: String,
+    /// The node that `submit` reads from; empty for the one it submits to.
+    pub(crate) query_node: String,
     /// Where a node listens.
     pub(crate) listen: String,
+    /// What a node does: `command`, `query`, `validator`, separated by commas; empty for all that its keys allow.
+    pub(crate) role: String,
+    /// Where the log is: `embedded`, `managed`, `nats` or the addresses of servers; empty for what the directory says.
+    pub(crate) log: String,
+    /// Credentials for NATS.
+    pub(crate) nats_creds: Option<PathBuf>,
+    /// An nkey seed for NATS.
+    pub(crate) nats_nkey: Option<PathBuf>,
+    /// The authorities whose certificates are believed.
+    pub(crate) nats_tls_ca: Option<PathBuf>,
+    /// Our certificate.
+    pub(crate) nats_tls_cert: Option<PathBuf>,
+    /// Our certificate's key.
+    pub(crate) nats_tls_key: Option<PathBuf>,
+    /// What our inboxes start with; empty for `_INBOX`.
+    pub(crate) nats_inbox_prefix: String,
+    /// On how many servers a new stream is kept.
+    pub(crate) nats_replicas: usize,
+    /// The nats-server that `managed` runs.
+    pub(crate) nats_server: Option<PathBuf>,
+    /// The port of that server; 0 takes a free one.
+    pub(crate) managed_port: u16,
+    /// The least time between two attestations of a validator, milliseconds.
+    pub(crate) attest_ms: u64,
     /// What is logged, as `tracing` filters say it; empty for the command's own default.
     pub(crate) log_level: String,
     /// How log lines are written.
@@ -67,7 +94,20 @@ impl Default for Config {
         Self {
             dir: "chaoschain-data".into(),
             node: "http://127.0.0.1:4280".into(),
+            query_node: String::new(),
             listen: "127.0.0.1:4280".into(),
+            role: String::new(),
+            log: String::new(),
+            nats_creds: None,
+            nats_nkey: None,
+            nats_tls_ca: None,
+            nats_tls_cert: None,
+            nats_tls_key: None,
+            nats_inbox_prefix: String::new(),
+            nats_replicas: 1,
+            nats_server: None,
+            managed_port: 0,
+            attest_ms: 500,
             log_level: String::new(),
             log_format: LogFormat::Text,
             linger_ms: 20,
@@ -90,13 +130,59 @@ pub(crate) struct Flags {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) node: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) query_node: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) listen: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) role: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) nats_replicas: Option<usize>,
+    #[serde(flatten)]
+    pub(crate) log: LogArgs,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) log_level: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) log_format: Option<LogFormat>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) patience_ms: Option<u64>,
+}
+
+/// Flags that say where a chain's log is, for every command that opens it.
+#[derive(Clone, Debug, Default, Serialize, clap::Args)]
+pub(crate) struct LogArgs {
+    /// Where the log is: embedded, managed (a nats-server of our own), nats (of `NATS_URL`), or nats://HOST:PORT,…
+    /// [default: what the directory was made with]
+    #[arg(long, value_name = "HOME", help_heading = "Log")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) log: Option<String>,
+    /// A credentials file for the NATS server
+    #[arg(long, value_name = "FILE", help_heading = "Log")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) nats_creds: Option<PathBuf>,
+    /// A file with an nkey seed for the NATS server
+    #[arg(long, value_name = "FILE", help_heading = "Log")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) nats_nkey: Option<PathBuf>,
+    /// The authorities whose certificates are believed, PEM
+    #[arg(long, value_name = "FILE", help_heading = "Log")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) nats_tls_ca: Option<PathBuf>,
+    /// The certificate to show to the NATS server, PEM
+    #[arg(long, value_name = "FILE", help_heading = "Log")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) nats_tls_cert: Option<PathBuf>,
+    /// The key of that certificate, PEM
+    #[arg(long, value_name = "FILE", help_heading = "Log")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) nats_tls_key: Option<PathBuf>,
+    /// What our inboxes start with [default: _INBOX]
+    #[arg(long, value_name = "PREFIX", help_heading = "Log")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) nats_inbox_prefix: Option<String>,
+    /// The nats-server that `--log managed` runs [default: `NATS_SERVER_BIN`, or the one on PATH]
+    #[arg(long, value_name = "FILE", help_heading = "Log")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) nats_server: Option<PathBuf>,
 }
 
 /// Where a setting came from.
@@ -114,7 +200,8 @@ impl Config {
         }
         let names: Vec<String> = names();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let mut figment = Figment::from(Serialized::defaults(Config::default()));
+        let mut figment = Figment::from(Serialized::defaults(Config::default()))
+            .merge(Env::raw().filter_map(|name| common_name(name.as_str()).map(Into::into)));
         if let Some(file) = file.or_else(|| Some(Path::new(FILE_DEFAULT)).filter(|file| file.is_file())) {
             figment = figment.merge(Toml::file_exact(file));
         }
@@ -141,6 +228,20 @@ impl Config {
         }
     }
 
+    /// How the servers at `url` are reached.
+    pub(crate) fn nats_options(&self, url: &str) -> NatsOptions {
+        NatsOptions {
+            url: url.to_owned(),
+            creds: self.nats_creds.clone(),
+            nkey: self.nats_nkey.clone(),
+            tls_ca: self.nats_tls_ca.clone(),
+            tls_cert: self.nats_tls_cert.clone(),
+            tls_key: self.nats_tls_key.clone(),
+            name: "chaoschain".into(),
+            inbox_prefix: self.nats_inbox_prefix.clone(),
+        }
+    }
+
     /// How long a client goes on when a node is busy.
     pub(crate) const fn patience(&self) -> Duration {
         Duration::from_millis(self.patience_ms)
@@ -163,6 +264,18 @@ impl Sourced {
         let settings = names().into_iter();
         settings.map(|name| (name.clone(), values[&name].clone(), source(&name))).collect()
     }
+}
+
+/// The setting behind a variable that NATS's own tools know too.
+fn common_name(variable: &str) -> Option<&'static str> {
+    const NAMES: [(&str, &str); 5] = [
+        ("NATS_CREDS", "nats_creds"),
+        ("NATS_NKEY", "nats_nkey"),
+        ("NATS_CA", "nats_tls_ca"),
+        ("NATS_CERT", "nats_tls_cert"),
+        ("NATS_KEY", "nats_tls_key"),
+    ];
+    NAMES.iter().find(|(name, _)| variable.eq_ignore_ascii_case(name)).map(|(_, setting)| *setting)
 }
 
 fn names() -> Vec<String> {

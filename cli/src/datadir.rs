@@ -3,10 +3,14 @@
 //! # Format
 //! ```text
 //! DIR/                 0700
-//!   chain.toml         0600  chain id, name, domain; written last, so it stands only in a whole directory
-//!   keys/producer.key  0600  see keyfile.rs
-//!   log/               0700  the embedded log
-//!   state/             0700  projection.redb, and evidence-*.json if the node ever stopped
+//!   chain.toml         0600  chain id, name, domain, log; written last, so it stands only in a whole directory
+//!   keys/producer.key  0600  see keyfile.rs; where the node may seal blocks
+//!   keys/validator.key 0600  where it attests with a key of its own
+//!   log/               0700  the embedded log, and
+//!   attestations/      0700  beside it what validators have said of it; or
+//!   nats/              0700  the files of a managed nats-server, or
+//!   blocks/            0700  where the log is on servers elsewhere: the blocks folded from it
+//!   state/             0700  projection.redb, attested.json, and evidence-*.json if the node ever stopped
 //! ```
 
 use std::fs::{self, File, OpenOptions};
@@ -21,6 +25,7 @@ use serde::Deserialize;
 
 use crate::App;
 use crate::error::{CliError, Exit, Outcome};
+use crate::log_home::LogChoice;
 
 /// What `chain.toml` says.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -29,6 +34,14 @@ pub(crate) struct Chain {
     pub(crate) id: ChainId,
     pub(crate) name: String,
     pub(crate) domain: String,
+    /// Where its log is, as it was given when the directory was made.
+    #[serde(default = "embedded")]
+    pub(crate) log: LogChoice,
+}
+
+/// Directories made before there was a choice.
+const fn embedded() -> LogChoice {
+    LogChoice::Embedded
 }
 
 /// A data directory.
@@ -59,8 +72,29 @@ impl DataDir {
         self.root.join("keys").join("producer.key")
     }
 
+    pub(crate) fn validator_key(&self) -> PathBuf {
+        self.root.join("keys").join("validator.key")
+    }
+
+    pub(crate) fn nats(&self) -> PathBuf {
+        self.root.join("nats")
+    }
+
+    pub(crate) fn attestations(&self) -> PathBuf {
+        self.root.join("attestations")
+    }
+
+    pub(crate) fn blocks(&self) -> PathBuf {
+        self.root.join("blocks")
+    }
+
     fn chain_file(&self) -> PathBuf {
         self.root.join("chain.toml")
+    }
+
+    /// Whether there is a `chain.toml`.
+    pub(crate) fn holds_chain(&self) -> bool {
+        self.chain_file().is_file()
     }
 
     /// Makes the directory for a new chain; it must be empty or not there.
@@ -72,9 +106,11 @@ impl DataDir {
             Err(error) => return Err(CliError::file("list", root, &error)),
         };
         if occupied {
-            let chain = this.chain_file().is_file();
-            let (code, what) =
-                if chain { ("chain_exists", "holds a chain") } else { ("dir_occupied", "is not empty") };
+            let (code, what) = if this.holds_chain() {
+                ("chain_exists", "holds a chain")
+            } else {
+                ("dir_occupied", "is not empty")
+            };
             let message = format!("{} {what} already", root.display());
             return Err(CliError::new(Exit::Refused, code, message)
                 .hint("name another directory with --dir or --into"));
@@ -87,15 +123,15 @@ impl DataDir {
 
     /// Writes `chain.toml`: from now on the directory holds a chain.
     pub(crate) fn seal(&self, chain: &Chain) -> Outcome {
-        let Chain { id, name, domain } = chain;
-        let text = format!("chain = \"{id}\"\nname = \"{name}\"\ndomain = \"{domain}\"\n");
+        let Chain { id, name, domain, log } = chain;
+        let text = format!("chain = \"{id}\"\nname = \"{name}\"\ndomain = \"{domain}\"\nlog = \"{log}\"\n");
         write_private(&self.chain_file(), text.as_bytes())
     }
 
     /// Reads `chain.toml`.
     pub(crate) fn chain(&self) -> Outcome<Chain> {
         let file = self.chain_file();
-        if !file.is_file() {
+        if !self.holds_chain() {
             let message = format!("{} holds no chain: there is no chain.toml", self.root.display());
             return Err(CliError::usage("chain_missing", message)
                 .hint("make one with `chaoschain init --dir DIR`, or name another with --dir"));

@@ -5,6 +5,9 @@ use std::fmt;
 use std::path::Path;
 
 use chaoschain_events::log::{AppendError, LogError};
+use chaoschain_events::micro::AskError;
+use chaoschain_events::nats::NatsError;
+use chaoschain_projector::restore::RestoreError;
 use chaoschain_projector::{FoldError, GenesisError, OpenError, StoreError};
 use chaoschain_query::QueryError;
 use chaoschain_query::verify::VerifyError;
@@ -98,21 +101,56 @@ impl CliError {
         Self { code: body.code.into(), message: body.message, hint, exit }
     }
 
+    /// Work on another thread that ended in a panic.
+    pub(crate) fn panicked(error: &tokio::task::JoinError) -> Self {
+        Self::new(Exit::Unavailable, "thread_panicked", format!("work in the background has failed: {error}"))
+    }
+
     fn coded(code: &str, message: String) -> Self {
         let hint = hint_for(code).map(str::to_owned);
         Self { code: code.to_owned().into(), message, hint, exit: exit_of(code) }
     }
 }
 
+impl From<AskError> for CliError {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::Refused { status, body } => Self::answered(status, body),
+            AskError::TooLarge { .. } => Self::coded(error.code(), error.to_string()),
+            AskError::Unanswered { .. } => Self::new(Exit::Unavailable, "nats_unanswered", error.to_string())
+                .hint("is a node with that role connected to this server, and is it this chain's?"),
+            _ => Self::new(Exit::Unavailable, error.code().to_owned(), error.to_string()),
+        }
+    }
+}
+
 /// What an error of the crates below ends a process with, by its code.
 fn exit_of(code: &str) -> Exit {
     match code {
-        "store_corrupt" | "row_changed" | "root_mismatch" | "log_corrupt" | "log_behind"
-        | "log_rewritten" | "store_foreign" | "log_foreign_file" | "state_diverged" | "state_damaged"
-        | "genesis_malformed" | "record_corrupt" | "store_unreadable" | "log_changed" => Exit::Corrupt,
-        "store_locked" | "store_no_space" | "store_io" | "log_locked" | "log_io" | "log_unavailable"
-        | "log_busy" | "log_no_space" | "log_append_unclear" | "log_closed" | "thread_unavailable"
-        | "height_not_reached" => Exit::Unavailable,
+        "archive_damaged"
+        | "archive_differs"
+        | "log_lost"
+        | "log_replaced"
+        | "restore_block_invalid"
+        | "restore_differs"
+        | "store_corrupt"
+        | "row_changed"
+        | "root_mismatch"
+        | "log_corrupt"
+        | "log_behind"
+        | "log_rewritten"
+        | "store_foreign"
+        | "log_foreign_file"
+        | "state_diverged"
+        | "state_damaged"
+        | "genesis_malformed"
+        | "record_corrupt"
+        | "store_unreadable"
+        | "log_changed" => Exit::Corrupt,
+        "archive_unwritable" | "restore_raced" | "store_locked" | "store_no_space" | "store_io"
+        | "log_locked" | "log_io" | "log_unavailable" | "log_busy" | "log_no_space"
+        | "log_append_unclear" | "log_closed" | "thread_unavailable" | "height_not_reached"
+        | "not_finalized" | "nats_unreachable" | "nats_no_leader" | "nats_timed_out" => Exit::Unavailable,
         _ => Exit::Refused,
     }
 }
@@ -127,9 +165,16 @@ fn hint_for(code: &str) -> Option<&'static str> {
             "the log is the truth: move the state directory away and rebuild it with `chaoschain replay`"
         }
         "log_corrupt" => "restore the log from a backup or from another node; do not edit it",
-        "log_behind" | "log_rewritten" => {
-            "put the right log back; if it is lost, restore a backup of log and state together"
+        "log_behind" | "log_lost" => {
+            "stop the nodes; `chaoschain log restore` on one that has the blocks shows what it would put back"
         }
+        "log_rewritten" | "log_replaced" | "restore_differs" => {
+            "put the right log in place; `chaoschain verify proof` checks the evidence of the fork"
+        }
+        "archive_damaged" | "archive_differs" => {
+            "move blocks/ aside and start the node: it is filled again from the log, once that is known to be right"
+        }
+        "restore_raced" => "stop every command service of the chain, then run it again",
         "domain_wrong" => "run the program of the chain's own domain",
         "nonce_used" | "nonce_ahead" => "leave --nonce away to take the account's next one",
         "account_unknown" => {
@@ -138,6 +183,13 @@ fn hint_for(code: &str) -> Option<&'static str> {
         "validity_too_long" | "expired" => "give a shorter --valid-for, and check the clocks",
         "absent" => "with --proof its absence is proven",
         "producer_untrusted" => "is this the trust file of that chain?",
+        "not_finalized" => "`get finality` shows what validators have attested",
+        "finality_missing" => {
+            "ask for the proof with `get … --finalized --proof FILE`, or trust a producer as well"
+        }
+        "finality_short" => {
+            "are these the chain's validators? `get validators` lists them with keys and weights"
+        }
         "chain_wrong" => {
             "two chains are mixed up: compare the id in the trust file, in chain.toml or at the node"
         }
@@ -148,6 +200,9 @@ fn hint_for(code: &str) -> Option<&'static str> {
         "log_missing" => "restore the log from a backup; the state alone cannot go on",
         "producer_unauthorised" => {
             "put the key the chain knows at keys/producer.key: its own, or after a rotation the new one"
+        }
+        "role_absent" => {
+            "submit and ask at nodes with that role; `submit --query-node URL` reads from another node than it submits to"
         }
         "read_unknown" | "model_unknown" => "`chaoschain get reads` lists what can be asked",
         _ => return None,
@@ -175,7 +230,18 @@ macro_rules! from_coded {
         }
     )*};
 }
-from_coded!(OpenError, StoreError, LogError, AppendError, GenesisError, FoldError, VerifyError, QueryError);
+from_coded!(
+    NatsError,
+    OpenError,
+    StoreError,
+    LogError,
+    AppendError,
+    GenesisError,
+    FoldError,
+    RestoreError,
+    VerifyError,
+    QueryError
+);
 
 #[cfg(test)]
 mod tests {

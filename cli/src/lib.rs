@@ -27,11 +27,18 @@ mod demo;
 mod error;
 mod import;
 mod keyfile;
+mod log_home;
 mod logging;
+mod managed;
+mod metered;
+mod metrics;
 mod node;
 mod output;
 mod progress;
+mod roles;
+mod routes;
 mod seed;
+mod server;
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -9,8 +9,11 @@ use crate::error::{CliError, Outcome};
 
 /// Starts logging. `default` is the filter where the configuration has none.
 pub(crate) fn start(config: &Config, default: &str) -> Outcome {
-    let wanted = if config.log_level.is_empty() { default } else { &config.log_level };
-    let filter = EnvFilter::try_new(wanted).map_err(|error| {
+    // What the NATS client says of its connection our own lines say too.
+    let quiet = format!("{default},async_nats=warn");
+    let wanted = if config.log_level.is_empty() { &quiet } else { &config.log_level };
+    // Whatever is logged of a request says of which one.
+    let filter = EnvFilter::try_new(format!("{wanted},chaoschain_events::trace=info")).map_err(|error| {
         CliError::usage("log_level_invalid", format!("log level {wanted:?} is refused: {error}"))
             .hint("say error, warn, info, debug or trace, or a filter such as chaoschain_command=debug")
     })?;

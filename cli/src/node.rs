@@ -3,24 +3,28 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use chaoschain_events::log::{EmbeddedLog, EmbeddedOptions, EventLog as _};
+use chaoschain_events::log::EventLog;
 use chaoschain_projector::{Condition, Projection, ProjectionOptions};
 use chaoschain_schemas::{ChainId, Sequence};
 use tokio::runtime::Runtime;
 
 use crate::App;
+use crate::config::Config;
+use crate::datadir::{Chain, DataDir};
 use crate::error::{CliError, Exit, Outcome};
+use crate::log_home::{LogChoice, LogHome, open_any_log};
 use crate::progress::Progress;
 
 /// A log and what is folded from it.
 pub(crate) struct Node {
-    pub(crate) log: Arc<EmbeddedLog>,
+    /// The log, as the projection sees it.
+    pub(crate) log: Arc<dyn EventLog>,
     pub(crate) projection: Projection,
+    pub(crate) home: LogHome,
 }
 
-/// Where a node's parts are and how they are opened.
+/// Where a projection is and how it is opened.
 pub(crate) struct Place<'a> {
-    pub(crate) log: &'a Path,
     pub(crate) state: &'a Path,
     /// The chain it must be; `None` takes what the log holds.
     pub(crate) chain: Option<ChainId>,
@@ -28,25 +32,49 @@ pub(crate) struct Place<'a> {
 }
 
 impl Node {
-    /// Opens log and state. What is stored is checked; nothing is followed yet.
-    pub(crate) async fn open(app: &App, place: Place<'_>) -> Outcome<Self> {
-        let log = open_log(place.log)?;
-        Self::open_on(app, log, place).await
+    /// Opens log and state of a directory. What is stored is checked; nothing is followed yet.
+    pub(crate) async fn open(app: &App, config: &Config, dir: &DataDir, chain: &Chain) -> Outcome<Self> {
+        let home = open_any_log(config, dir, chain, false).await?;
+        Self::open_dir(app, config, home, dir, chain).await
     }
 
     /// [`Node::open`] on a log that is open already.
-    pub(crate) async fn open_on(app: &App, log: Arc<EmbeddedLog>, place: Place<'_>) -> Outcome<Self> {
-        let options = ProjectionOptions {
-            chain: place.chain,
-            fold_batch: place.fold_batch,
-            ..ProjectionOptions::new(place.state)
-        };
-        let progress = Progress::start("checking stored rows", 0);
-        let models = (app.models)();
-        let tell = |rows| progress.at(rows);
-        let projection =
-            Projection::open(options, Arc::clone(&app.machine), log.clone(), models, &tell).await?;
-        Ok(Self { log, projection })
+    pub(crate) async fn open_dir(
+        app: &App,
+        config: &Config,
+        home: LogHome,
+        dir: &DataDir,
+        chain: &Chain,
+    ) -> Outcome<Self> {
+        let mut options = ProjectionOptions::new(dir.state());
+        (options.chain, options.fold_batch) = (Some(chain.id), config.fold_batch);
+        // A managed server keeps its files on this machine, as the embedded log does.
+        options.archive = LogChoice::of(config, &chain.log)?.servers().map(|_| dir.blocks());
+        match Self::open_with(app, home, options).await {
+            // Nobody has emptied a log in order where a chain is written beside it.
+            Err(error) if error.code == "log_empty" => Err(CliError { exit: Exit::Corrupt, ..error }.hint(
+                format!("the log of chain {} has lost everything: restore it from a backup", chain.name),
+            )),
+            opened => opened,
+        }
+    }
+
+    /// Opens a projection for itself, such as a replay's.
+    pub(crate) async fn open_on(app: &App, home: LogHome, place: Place<'_>) -> Outcome<Self> {
+        let mut options = ProjectionOptions::new(place.state);
+        (options.chain, options.fold_batch) = (place.chain, place.fold_batch);
+        Self::open_with(app, home, options).await
+    }
+
+    async fn open_with(app: &App, home: LogHome, options: ProjectionOptions) -> Outcome<Self> {
+        let log = Arc::clone(&home.log);
+        match open_projection(app, Arc::clone(&log), options).await {
+            Ok(projection) => Ok(Self { log, projection, home }),
+            Err(error) => {
+                home.close().await;
+                Err(error)
+            }
+        }
     }
 
     /// Follows the log, and answers when everything that is in it now is folded.
@@ -54,27 +82,7 @@ impl Node {
     /// # Errors
     /// The reason why the projection has stopped before.
     pub(crate) async fn catch_up(&self) -> Outcome {
-        let tip = self.log.tip().await?;
-        self.projection.start().map_err(|error| threads_unavailable(&error))?;
-        self.wait_for(tip).await
-    }
-
-    /// Waits until every message up to `tip` was looked at.
-    pub(crate) async fn wait_for(&self, tip: Sequence) -> Outcome {
-        let progress = Progress::start("folding the log", tip.0);
-        let mut heads = self.projection.subscribe();
-        let reached = self.projection.wait_cursor(tip);
-        tokio::pin!(reached);
-        loop {
-            tokio::select! {
-                outcome = &mut reached => return outcome.map_err(|condition| stopped(&condition)),
-                changed = heads.changed() => {
-                    if changed.is_ok() {
-                        progress.at(self.projection.cursor().0);
-                    }
-                }
-            }
-        }
+        wait_for(&self.projection, self.log.tip().await?).await
     }
 
     /// Stores what was folded, and lets go of everything.
@@ -83,17 +91,42 @@ impl Node {
         if tokio::task::spawn_blocking(move || projection.close()).await.is_err() {
             tracing::error!("the projection could not be closed in order");
         }
-        self.log.close().await;
+        self.home.close().await;
     }
 }
 
-/// Opens the embedded log in `dir`, which has to be there.
-pub(crate) fn open_log(dir: &Path) -> Outcome<Arc<EmbeddedLog>> {
-    if !dir.is_dir() {
-        let message = format!("{} is not the directory of a log", dir.display());
-        return Err(CliError::usage("log_missing", message));
+/// Opens a projection on an open log; the log stays the caller's.
+pub(crate) async fn open_projection(
+    app: &App,
+    log: Arc<dyn EventLog>,
+    options: ProjectionOptions,
+) -> Outcome<Projection> {
+    let progress = Progress::start("checking stored rows", 0);
+    let models = (app.models)();
+    let tell = |rows| progress.at(rows);
+    Ok(Projection::open(options, Arc::clone(&app.machine), log, models, &tell).await?)
+}
+
+/// Follows the log, and answers when every message up to `tip` was looked at.
+///
+/// # Errors
+/// The reason why the projection has stopped before.
+pub(crate) async fn wait_for(projection: &Projection, tip: Sequence) -> Outcome {
+    projection.start().map_err(|error| threads_unavailable(&error))?;
+    let progress = Progress::start("folding the log", tip.0);
+    let mut heads = projection.subscribe();
+    let reached = projection.wait_cursor(tip);
+    tokio::pin!(reached);
+    loop {
+        tokio::select! {
+            outcome = &mut reached => return outcome.map_err(|condition| stopped(&condition)),
+            changed = heads.changed() => {
+                if changed.is_ok() {
+                    progress.at(projection.cursor().0);
+                }
+            }
+        }
     }
-    Ok(Arc::new(EmbeddedLog::open(dir, EmbeddedOptions::default())?))
 }
 
 /// A projection that has stopped, as an error.

@@ -1,15 +1,14 @@
-//! The chain that is measured: a society of many authors that rate each other, on an embedded log in a directory that is
-//! removed afterwards.
+//! The chain that is measured: a society of many authors that rate each other, in a directory that is removed afterwards.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use chaoschain_command::{Clock, CommandOptions, CommandService};
 use chaoschain_events::envelope::{VerifiedEnvelope, sign};
-use chaoschain_events::log::{EmbeddedLog, EmbeddedOptions, EventLog};
+use chaoschain_events::log::EventLog;
 use chaoschain_events::signature::SecretKey;
 use chaoschain_projector::{Producer, Projection, ProjectionOptions, seal_genesis};
-use chaoschain_schemas::control::Parameters;
+use chaoschain_schemas::control::{GenesisAccount, Parameters, Role};
 use chaoschain_schemas::society::{AgentRegistration, Payload, Personality, ReputationUpdate};
 use chaoschain_schemas::{AccountId, BODY_VERSION, Body, ChainId, Fixed, Micros, Sequence, Timestamp, codec};
 use chaoschain_society::Society;
@@ -17,7 +16,10 @@ use chaoschain_state::domain::Machine as _;
 use rayon::prelude::*;
 
 use crate::command::init::genesis;
+use crate::config::Config;
+use crate::datadir::{Chain, DataDir};
 use crate::error::{CliError, Exit, Outcome};
+use crate::log_home::{LogChoice, LogHome, open_any_log};
 
 /// How long a signed event may wait to be used, for slow machines.
 const VALID_FOR: Micros = Micros::from_secs(24 * 3600);
@@ -40,41 +42,76 @@ struct Author {
 /// A running node with authors and their signed registrations.
 pub(super) struct Bench {
     dir: tempfile::TempDir,
+    home: LogHome,
     pub(super) log: Arc<dyn EventLog>,
     pub(super) projection: Projection,
     pub(super) service: CommandService,
+    /// Another service on the same chain, with a projection and a key of its own, where that was asked for.
+    second: Option<(Projection, CommandService)>,
+    /// Who seals for the second one.
+    rival: Producer,
     chain: ChainId,
     authors: Vec<Author>,
     registrations: Vec<VerifiedEnvelope>,
 }
 
 impl Bench {
-    pub(super) async fn new(authors: usize) -> Outcome<Self> {
+    /// Makes a chain on the log that `config` names and starts a service on it.
+    pub(super) async fn new(config: &Config, authors: usize) -> Outcome<Self> {
         let dir = tempfile::tempdir().map_err(|error| failed(&error))?;
-        let producer_key = Arc::new(SecretKey::from_seed(&[0xbe; 32]));
-        let producer =
-            Producer { account: AccountId::from_first_key(&producer_key.public()), key: producer_key };
+        let producer = |seed: u8| {
+            let key = Arc::new(SecretKey::from_seed(&[seed; 32]));
+            Producer { account: AccountId::from_first_key(&key.public()), key }
+        };
+        // Block 0 is sealed by the producer with the lower key.
+        let mut producers = [producer(0xbe), producer(0xef)];
+        producers.sort_by_key(|producer| producer.key.public());
+        let [producer, rival] = producers;
         let parameters = Parameters { valid_until_max: Micros(2 * VALID_FOR.0), ..Parameters::default() };
         let (now, domain) = (Clock::system().now(), Society.default_parameters());
-        let genesis = genesis(&Society, "bench", now, parameters, domain, &producer.key);
+        let mut genesis = genesis(&Society, "bench", now, parameters, domain, &producer.key);
+        genesis.accounts.push(GenesisAccount { key: rival.key.public(), role: Role::Producer, weight: 0 });
         let (chain, message) = seal_genesis(&Society, &genesis, &producer.key)?;
-        let log = EmbeddedLog::open(dir.path().join("log"), EmbeddedOptions::default())?;
-        let log: Arc<dyn EventLog> = Arc::new(log);
+        let place = DataDir::at(dir.path().join("node"));
+        let named = Chain {
+            id: chain,
+            name: genesis.name.clone(),
+            domain: genesis.domain.clone(),
+            log: LogChoice::Embedded,
+        };
+        std::fs::create_dir(place.root()).map_err(|error| failed(&error))?;
+        let home = open_any_log(config, &place, &named, true).await?;
+        let log = Arc::clone(&home.log);
         log.append(Sequence(0), message).await?;
         let projection = open(&log, dir.path().join("state"), 256).await?;
         let service = CommandService::start(projection.clone(), producer, CommandOptions::default())
             .map_err(|error| failed(&error))?;
         let mut bench = Self {
             dir,
+            home,
             log,
             projection,
             service,
+            second: None,
+            rival,
             chain,
             authors: (0..authors as u64).into_par_iter().map(author).collect(),
             registrations: Vec::new(),
         };
         bench.registrations = bench.sign_registrations()?;
         Ok(bench)
+    }
+
+    /// Starts the second service.
+    pub(super) async fn start_second(&mut self) -> Outcome<CommandService> {
+        let projection = open(&self.log, self.state_dir("second"), 256).await?;
+        let tip = self.log.tip().await?;
+        projection.wait_cursor(tip).await.map_err(|condition| failed(&format!("{condition:?}")))?;
+        let service =
+            CommandService::start(projection.clone(), self.rival.clone(), CommandOptions::default())
+                .map_err(|error| failed(&error))?;
+        self.second = Some((projection, service.clone()));
+        Ok(service)
     }
 
     pub(super) fn registrations(&self) -> &[VerifiedEnvelope] {
@@ -125,10 +162,13 @@ impl Bench {
     }
 
     pub(super) async fn close(self) {
-        self.service.shut_down().await;
-        let projection = self.projection;
-        drop(tokio::task::spawn_blocking(move || projection.close()).await);
-        self.log.close().await;
+        let first = (self.projection, self.service);
+        for (projection, service) in std::iter::once(first).chain(self.second) {
+            service.shut_down().await;
+            drop(service);
+            drop(tokio::task::spawn_blocking(move || projection.close()).await);
+        }
+        self.home.close().await;
     }
 }
 

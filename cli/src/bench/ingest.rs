@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use chaoschain_command::{OnOutcome, Peer};
+use chaoschain_command::{CommandService, OnOutcome, Peer};
 use chaoschain_events::envelope::VerifiedEnvelope;
 use tokio::sync::Notify;
 
@@ -70,7 +70,7 @@ impl Answers {
 pub(super) async fn measure(bench: &mut Bench, args: &BenchArgs) -> Outcome<Ingest> {
     let ratings = bench.sign_ratings(args.events)?;
     eprintln!("registering {} authors …", args.authors);
-    feed(bench, &bytes_of(bench.registrations())).await?;
+    feed(&bench.service, &bytes_of(bench.registrations())).await?;
     flush(bench).await?;
 
     eprintln!("burst of {} events …", ratings.len());
@@ -78,7 +78,7 @@ pub(super) async fn measure(bench: &mut Bench, args: &BenchArgs) -> Outcome<Inge
     let blocks = bench.service.status().blocks;
     let submissions = bytes_of(&ratings);
     let start = Instant::now();
-    feed(bench, &submissions).await?;
+    feed(&bench.service, &submissions).await?;
     let burst = per_second(ratings.len(), start.elapsed());
     flush(bench).await?;
     let sustained = per_second(ratings.len(), start.elapsed());
@@ -97,8 +97,29 @@ fn bytes_of(events: &[VerifiedEnvelope]) -> Vec<Bytes> {
     events.iter().map(|event| event.bytes().clone()).collect()
 }
 
+/// The burst once more, shared between two services on one chain; events a second.
+///
+/// An author's transitions go to one service: what one accepts the other has to fold before it can take the next.
+pub(super) async fn measure_two(bench: &mut Bench, args: &BenchArgs) -> Outcome<Figure> {
+    let ratings = bench.sign_ratings(args.events)?;
+    let second = bench.start_second().await?;
+    eprintln!("burst of {} events through two services …", ratings.len());
+    let lost = |first: &CommandService| first.status().tip_lost + second.status().tip_lost;
+    let before = lost(&bench.service);
+    let mut halves = [Vec::new(), Vec::new()];
+    for event in &ratings {
+        halves[usize::from(event.body().author.as_bytes()[0] & 1)].push(event.bytes().clone());
+    }
+    let start = Instant::now();
+    let (one, two) = futures::join!(feed(&bench.service, &halves[0]), feed(&second, &halves[1]));
+    one.and(two)?;
+    let rate = per_second(ratings.len(), start.elapsed());
+    let note = format!("{} appends lost the tip to the other", lost(&bench.service) - before);
+    Ok(Figure::new("ingest, burst, two services", rate, "events/s").note(note))
+}
+
 /// Submits everything as fast as answers come back.
-async fn feed(bench: &Bench, submissions: &[Bytes]) -> Outcome {
+async fn feed(service: &CommandService, submissions: &[Bytes]) -> Outcome {
     let answers = Arc::new(Answers::default());
     let theirs = Arc::clone(&answers);
     let on_outcome: OnOutcome = Arc::new(move |_, outcome| {
@@ -110,7 +131,7 @@ async fn feed(bench: &Bench, submissions: &[Bytes]) -> Outcome {
     let mut submitted: usize = 0;
     for chunk in submissions.chunks(CHUNK) {
         answers.wait_for((submitted + chunk.len()).saturating_sub(OUTSTANDING_MAX)).await?;
-        bench.service.submit_many(chunk.to_vec(), Peer::Local, &on_outcome);
+        service.submit_many(chunk.to_vec(), Peer::Local, &on_outcome);
         submitted += chunk.len();
     }
     answers.wait_for(submitted).await
@@ -152,7 +173,18 @@ async fn latencies(bench: &Bench, submissions: &[Bytes], load: f64) -> Outcome<V
 }
 
 impl Ingest {
-    pub(super) fn figures(&self, ceiling: f64) -> Vec<Figure> {
+    /// Events a second of the burst, until everything was stored.
+    pub(super) const fn sustained(&self) -> f64 {
+        self.sustained
+    }
+
+    /// Events a second of the burst.
+    pub(super) const fn burst(&self) -> f64 {
+        self.burst
+    }
+
+    /// The figures, under the ceiling that holds for each.
+    pub(super) fn figures(&self, home: &str, burst_under: f64, sustained_under: f64) -> Vec<Figure> {
         let blocks = format!("{} events in {} blocks", self.events, self.blocks);
         let rows = format!("until stored; {:.2} rows an event", self.rows_an_event);
         let at = |share: f64| {
@@ -162,10 +194,12 @@ impl Ingest {
         };
         let load = format!("at {:.0} events/s", self.load);
         vec![
-            Figure::new("ingest, burst", self.burst, "events/s").under(ceiling).note(blocks),
-            Figure::new("ingest, sustained", self.sustained, "events/s").under(ceiling).note(rows),
-            Figure::new("receipt latency, p50", at(0.5), "ms").note(load.clone()),
-            Figure::new("receipt latency, p99", at(0.99), "ms").note(load),
+            Figure::new(format!("ingest, burst{home}"), self.burst, "events/s").under(burst_under).note(blocks),
+            Figure::new(format!("ingest, sustained{home}"), self.sustained, "events/s")
+                .under(sustained_under)
+                .note(rows),
+            Figure::new(format!("receipt latency{home}, p50"), at(0.5), "ms").note(load.clone()),
+            Figure::new(format!("receipt latency{home}, p99"), at(0.99), "ms").note(load),
         ]
     }
 }

@@ -23,8 +23,9 @@ use comfy_table::{Table, presets};
 use serde::Serialize;
 
 use crate::args::Run;
-use crate::config::Flags;
-use crate::error::Outcome;
+use crate::config::{Config, Flags, LogArgs};
+use crate::error::{CliError, Outcome};
+use crate::log_home::LogChoice;
 
 /// How often the ceiling is measured; the best counts.
 const CEILING_ROUNDS: usize = 3;
@@ -36,6 +37,7 @@ const CEILING_SIGNATURES: usize = 20 * 1024;
 #[command(after_help = "Examples:
   chaoschain bench                      everything, in about a minute
   chaoschain bench --only tree --json
+  chaoschain bench --log managed        the log on a nats-server too, and two services on one chain
   chaoschain bench --events 1000000     a longer burst")]
 pub(crate) struct BenchArgs {
     /// Events of the burst, besides the registrations.
@@ -53,6 +55,8 @@ pub(crate) struct BenchArgs {
     /// Only these parts: ingest, replay, reads, tree.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    #[command(flatten)]
+    log: LogArgs,
 }
 
 impl BenchArgs {
@@ -81,6 +85,11 @@ impl Figure {
         Self { what: what.into(), value, unit, ceiling: None, share: None, note: String::new() }
     }
 
+    fn named(mut self, home: &str) -> Self {
+        self.what.push_str(home);
+        self
+    }
+
     fn under(mut self, ceiling: f64) -> Self {
         self.ceiling = Some(ceiling);
         self.share = (ceiling > 0.0).then(|| self.value / ceiling);
@@ -95,10 +104,10 @@ impl Figure {
 
 /// Runs the benchmark and prints it.
 pub(crate) fn run(run: &Run<'_>, args: &BenchArgs) -> Outcome {
-    run.configure(Flags::default(), "warn")?;
+    let config = run.configure(Flags { log: args.log.clone(), ..Flags::default() }, "error")?;
     let mut figures = Vec::new();
     if args.wants("ingest") || args.wants("replay") || args.wants("reads") {
-        figures.extend(chain_figures(args)?);
+        figures.extend(chain_figures(&config, args)?);
     }
     if args.wants("tree") {
         eprintln!("tree of {} leaves …", args.leaves);
@@ -112,10 +121,16 @@ pub(crate) fn run(run: &Run<'_>, args: &BenchArgs) -> Outcome {
     Ok(())
 }
 
-fn chain_figures(args: &BenchArgs) -> Outcome<Vec<Figure>> {
+fn chain_figures(config: &Config, args: &BenchArgs) -> Outcome<Vec<Figure>> {
+    let home = LogChoice::of(config, &LogChoice::Embedded)?;
+    if home.servers().is_some() {
+        let message = "a benchmark makes chains of its own, and leaves none behind on a server that others use";
+        return Err(CliError::usage("bench_home_wrong", message).hint("say --log managed"));
+    }
     let runtime = chain::runtime()?;
     eprintln!("signing {} events of {} authors …", args.events, args.authors);
-    let mut bench = runtime.block_on(chain::Bench::new(args.authors))?;
+    let embedded = Config { log: "embedded".into(), ..config.clone() };
+    let mut bench = runtime.block_on(chain::Bench::new(&embedded, args.authors))?;
     let before = batch_verify_ceiling(&bench);
     let mut figures = Vec::new();
     let measured = runtime.block_on(ingest::measure(&mut bench, args))?;
@@ -125,7 +140,7 @@ fn chain_figures(args: &BenchArgs) -> Outcome<Vec<Figure>> {
         Figure::new("batch verification of signatures, all cores", ceiling, "/s")
             .note("the ceiling of the rows below"),
     );
-    figures.extend(measured.figures(ceiling));
+    figures.extend(measured.figures("", ceiling, ceiling));
     if args.wants("replay") {
         eprintln!("replay …");
         figures.push(runtime.block_on(replay::measure(&bench))?.under(ceiling));
@@ -135,6 +150,26 @@ fn chain_figures(args: &BenchArgs) -> Outcome<Vec<Figure>> {
         figures.push(reads::measure(&bench)?);
     }
     runtime.block_on(bench.close());
+    if home == LogChoice::Managed && args.wants("ingest") {
+        figures.extend(runtime.block_on(managed_figures(config, args, &measured))?);
+    }
+    Ok(figures)
+}
+
+/// The same on a server of our own, under the embedded log's figures of the same run.
+async fn managed_figures(
+    config: &Config,
+    args: &BenchArgs,
+    embedded: &ingest::Ingest,
+) -> Outcome<Vec<Figure>> {
+    let name = " (managed)";
+    eprintln!("the same over JetStream …");
+    let mut bench = chain::Bench::new(config, args.authors).await?;
+    let one = ingest::measure(&mut bench, args).await?;
+    let mut figures = one.figures(name, embedded.burst(), embedded.sustained());
+    figures.push(replay::measure(&bench).await?.named(name));
+    figures.push(ingest::measure_two(&mut bench, args).await?.named(name).under(one.burst()));
+    bench.close().await;
     Ok(figures)
 }
 

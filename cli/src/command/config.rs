@@ -1,4 +1,6 @@
-//! `config show`: what is configured, and by what.
+//! `config show`: what is configured, and by what. `config nats`: see [`nats`].
+
+mod nats;
 
 use serde_json::json;
 
@@ -7,7 +9,7 @@ use crate::config::Flags;
 use crate::error::Outcome;
 use crate::output::human;
 
-/// Show the configuration
+/// Show the configuration, or print that of a NATS server
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -21,10 +23,17 @@ enum What {
   chaoschain config show
   CHAOSCHAIN_LINGER_MS=5 chaoschain config show --json")]
     Show,
+    Nats(nats::Args),
 }
 
 pub(crate) fn run(run: &Run<'_>, args: &Args) -> Outcome {
-    let What::Show = args.what;
+    match &args.what {
+        What::Show => show(run),
+        What::Nats(args) => nats::run(run, args),
+    }
+}
+
+fn show(run: &Run<'_>) -> Outcome {
     let settings = run.load(Flags::default())?.settings();
     let settings: serde_json::Value = settings
         .into_iter()

@@ -2,17 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use chaoschain_events::log::EventLog as _;
-use chaoschain_projector::Store;
+use chaoschain_projector::{ProjectionOptions, Store};
 use chaoschain_schemas::{Hash, Height};
 use serde_json::json;
 
 use crate::args::Run;
-use crate::config::Flags;
+use crate::config::{Config, Flags, LogArgs};
 use crate::datadir::{Chain, DataDir, open_to_others};
 use crate::error::{CliError, Exit, Outcome};
 use crate::keyfile::KeyFile;
-use crate::node::{Node, Place, open_log, runtime};
+use crate::log_home::{LogHome, open_any_log};
+use crate::node::{Node, open_projection, runtime, wait_for};
 use crate::progress::Progress;
 
 /// Examine the data directory of a stopped node
@@ -32,6 +32,8 @@ pub(crate) struct Args {
     /// Check everything, however long it takes
     #[arg(long)]
     deep: bool,
+    #[command(flatten)]
+    log: LogArgs,
 }
 
 /// What was looked at, and what was found.
@@ -59,21 +61,27 @@ impl Findings {
 }
 
 pub(crate) fn run(run: &Run<'_>, args: &Args) -> Outcome {
-    let config = run.configure(Flags { dir: args.dir.clone(), ..Flags::default() }, "warn")?;
+    let flags = Flags { dir: args.dir.clone(), log: args.log.clone(), ..Flags::default() };
+    let config = run.configure(flags, "warn")?;
     let dir = DataDir::at(&config.dir);
     let chain = dir.chain_of(run.app)?;
-    // Somebody else working here is no illness: say so, and find nothing.
-    let log = match open_log(&dir.log()) {
+    let runtime = runtime()?;
+    // Somebody else working here, or a server that cannot be reached, is no illness: say so, and find nothing.
+    let log = match runtime.block_on(open_any_log(&config, &dir, &chain, false)) {
         Err(error) if error.exit == Exit::Unavailable => return Err(error),
         log => log,
     };
     let mut findings = Findings(Vec::new());
     findings.note("private files", private_files(&dir), Clone::clone);
-    let key = KeyFile::read(&dir.producer_key());
-    findings.note("producer key", key, |key| format!("{} of {}", key.public_key, key.account));
-    let log = findings.note("log opens", log, |log| log.description());
-    if let Some(log) = log {
-        runtime()?.block_on(examine(run, args, &dir, &chain, log, &mut findings));
+    for (what, file) in [("producer key", dir.producer_key()), ("validator key", dir.validator_key())] {
+        if file.exists() {
+            let key = KeyFile::read(&file);
+            findings.note(what, key, |key| format!("{} of {}", key.public_key, key.account));
+        }
+    }
+    let home = findings.note("log opens", log, |home| home.log.description());
+    if let Some(home) = home {
+        runtime.block_on(examine(run, args, &config, (&dir, &chain), home, &mut findings));
     }
     report(run, &dir, &findings)
 }
@@ -81,23 +89,23 @@ pub(crate) fn run(run: &Run<'_>, args: &Args) -> Outcome {
 async fn examine(
     run: &Run<'_>,
     args: &Args,
-    dir: &DataDir,
-    chain: &Chain,
-    log: std::sync::Arc<chaoschain_events::log::EmbeddedLog>,
+    config: &Config,
+    (dir, chain): (&DataDir, &Chain),
+    home: LogHome,
     findings: &mut Findings,
 ) {
     if args.deep {
-        let progress = Progress::start("scrubbing the log, bytes", 0);
-        let scrubbed = log.scrub(|done| progress.at(done.bytes));
-        findings.note("log messages", scrubbed.map_err(Into::into), |done| {
-            format!("{} messages, {} bytes", done.messages, done.bytes)
-        });
+        if let Some(log) = &home.embedded {
+            let progress = Progress::start("scrubbing the log, bytes", 0);
+            let scrubbed = log.scrub(|done| progress.at(done.bytes));
+            findings.note("log messages", scrubbed.map_err(Into::into), |done| {
+                format!("{} messages, {} bytes", done.messages, done.bytes)
+            });
+        }
         let pages = Store::open(&dir.state()).and_then(|store| store.check_integrity());
         findings.note("store pages", pages.map_err(Into::into), |()| "every checksum holds".into());
     }
-    let (log_dir, state) = (dir.log(), dir.state());
-    let place = Place { log: &log_dir, state: &state, chain: Some(chain.id), fold_batch: 256 };
-    let opened = Node::open_on(run.app, log, place).await;
+    let opened = Node::open_dir(run.app, config, home, dir, chain).await;
     let node = findings.note("rows, hashes and root", opened, |node| {
         let head = node.projection.head();
         format!(
@@ -130,16 +138,12 @@ async fn replayed(
 ) -> Outcome<String> {
     let temporary = tempfile::tempdir()
         .map_err(|error| CliError::file("make a directory in", &std::env::temp_dir(), &error))?;
-    let unused = PathBuf::new();
-    let place = Place { log: &unused, state: temporary.path(), chain: Some(chain.id), fold_batch: 256 };
-    let again = Node::open_on(run.app, node.log.clone(), place).await?;
-    let caught_up = again.catch_up().await;
-    let record = again.projection.block_record(height);
-    let root = again.projection.head().header.state_root;
-    let end = again.projection.head().height();
-    // Only the projection: the log is the caller's.
-    let projection = again.projection;
-    drop(tokio::task::spawn_blocking(move || projection.close()).await);
+    let options = ProjectionOptions { chain: Some(chain.id), ..ProjectionOptions::new(temporary.path()) };
+    let again = open_projection(run.app, node.log.clone(), options).await?;
+    let caught_up = wait_for(&again, node.log.tip().await?).await;
+    let record = again.block_record(height);
+    let (root, end) = (again.head().header.state_root, again.head().height());
+    drop(tokio::task::spawn_blocking(move || again.close()).await);
     caught_up?;
     let hash = record?.map(|record| record.header_hash);
     if hash == Some(stored) {
@@ -155,7 +159,13 @@ async fn replayed(
 
 fn private_files(dir: &DataDir) -> Outcome<String> {
     let mut paths = vec![dir.root().to_path_buf(), dir.producer_key(), dir.root().join("chain.toml")];
-    for directory in [dir.log(), dir.state()] {
+    // What a managed server writes is behind the door of its directory.
+    paths.extend([dir.validator_key(), dir.nats(), dir.nats().join("nats-server.conf")]);
+    paths.retain(|path| path.exists());
+    for directory in [dir.log(), dir.attestations(), dir.blocks(), dir.state()] {
+        if !directory.exists() {
+            continue;
+        }
         let entries = std::fs::read_dir(&directory).into_iter().flatten().flatten();
         paths.extend(entries.map(|entry| entry.path()));
         paths.push(directory);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use chaoschain_query::{Ask, At, Query, catalogue};
+use chaoschain_query::{Ask, At, Finality, Query, catalogue};
 use chaoschain_schemas::{EventAddress, Height};
 use serde_json::{Value as Json, json};
 
@@ -14,16 +14,18 @@ use crate::client::{Client, path_part};
 use crate::config::{Config, Flags};
 use crate::datadir::DataDir;
 use crate::error::{CliError, Exit, Outcome};
-use crate::node::{Node, Place, runtime};
+use crate::node::{Node, runtime};
 use crate::output::human;
 
-/// Read something: state, blocks, events, root, status
+/// Read something: state, blocks, events, root, finality, status
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   chaoschain get reads                          # what can be asked
   chaoschain get status
   chaoschain get root
+  chaoschain get finality                       # how far validators agree
   chaoschain get agent 9f2c… --proof ana.proof
+  chaoschain get agent 9f2c… --finalized --proof ana.proof
   chaoschain get relationship 9f2c… 1f3c…
   chaoschain get block 7 --raw 7.block
   chaoschain get event 7 0                      # by address
@@ -43,6 +45,10 @@ pub(crate) struct Args {
     /// Write a block as it stands in the log to a file
     #[arg(long, value_name = "FILE")]
     raw: Option<PathBuf>,
+    /// Read the newest state that is final: more than two thirds of the validators' weight attest it. With a height, wait
+    /// until that is
+    #[arg(long)]
+    finalized: bool,
     /// Read the state of exactly this height, while it is kept
     #[arg(long, value_name = "HEIGHT", conflicts_with = "min_height")]
     at_height: Option<u64>,
@@ -62,6 +68,7 @@ enum Question {
     Status,
     Kinds,
     Reads,
+    Finality,
     Block(Height),
     Event(EventAddress),
     EventById(String),
@@ -93,6 +100,7 @@ fn question(run: &Run<'_>, args: &Args) -> Outcome<Question> {
         ("status", []) => Question::Status,
         ("kinds", []) => Question::Kinds,
         ("reads", []) => Question::Reads,
+        ("finality", []) => Question::Finality,
         ("block", [at]) => Question::Block(height(at)?),
         ("event", [id]) => Question::EventById(id.clone()),
         ("event", [at, index]) => {
@@ -120,10 +128,13 @@ fn question(run: &Run<'_>, args: &Args) -> Outcome<Question> {
 }
 
 fn online(args: &Args, config: &Config, question: &Question) -> Outcome<(Json, Option<Vec<u8>>)> {
-    let client = Client::new(&config.node, config.patience())?;
+    let client = Client::new(config)?;
     let mut query = Vec::new();
     query.extend(args.at_height.map(|height| format!("at_height={height}")));
     query.extend(args.min_height.map(|height| format!("min_height={height}")));
+    if args.finalized {
+        query.push("finality=finalized".to_owned());
+    }
     if args.proof.is_some() {
         query.push("proof=true".to_owned());
     }
@@ -135,6 +146,7 @@ fn online(args: &Args, config: &Config, question: &Question) -> Outcome<(Json, O
         Question::Status => "/v1/status".to_owned(),
         Question::Kinds => "/v1/kinds".to_owned(),
         Question::Reads => "/v1/reads".to_owned(),
+        Question::Finality => "/v1/finality".to_owned(),
         Question::Block(height) => format!("/v1/blocks/{height}"),
         Question::Event(EventAddress { height, index }) => format!("/v1/events/{height}/{index}"),
         Question::EventById(id) => format!("/v1/events/by-id/{}", path_part(id)),
@@ -156,10 +168,8 @@ fn offline(
 ) -> Outcome<(Json, Option<Vec<u8>>)> {
     let dir = DataDir::at(&config.dir);
     let chain = dir.chain_of(run.app)?;
-    let (log, state) = (dir.log(), dir.state());
-    let place = Place { log: &log, state: &state, chain: Some(chain.id), fold_batch: config.fold_batch };
     runtime()?.block_on(async {
-        let node = Node::open(run.app, place).await?;
+        let node = Node::open(run.app, config, &dir, &chain).await?;
         let outcome = async {
             // What a killed node has not stored is still in its log.
             node.catch_up().await?;
@@ -178,11 +188,13 @@ async fn ask(query: &Query, args: &Args, question: &Question) -> Outcome<(Json, 
         (None, None) => At::Newest,
     };
     // Nothing comes any more.
-    let ask = Ask { at, patience: Duration::ZERO, proof: args.proof.is_some() };
+    let finality = if args.finalized { Finality::Finalized } else { Finality::Latest };
+    let ask = Ask { at, finality, patience: Duration::ZERO, proof: args.proof.is_some() };
     let answer = match question {
         Question::Status => json!(query.status(&ask).await?),
         Question::Kinds => json!({ "value": query.kinds() }),
         Question::Reads => json!({ "value": query.reads() }),
+        Question::Finality => json!(query.finality(&ask).await?),
         Question::Block(height) => json!(query.block(*height, &ask).await?),
         Question::Event(address) => json!(query.event(*address, &ask).await?),
         Question::EventById(id) => {

@@ -7,9 +7,10 @@ use serde_json::json;
 
 use crate::args::Run;
 use crate::command::up::{stop_signal, stopped};
-use crate::config::Flags;
+use crate::config::{Config, Flags, LogArgs};
 use crate::datadir::DataDir;
 use crate::error::{CliError, Exit, Outcome};
+use crate::log_home::{open_any_log, open_bare_log};
 use crate::node::{Node, Place, runtime};
 use crate::output::human;
 use crate::progress::per_second;
@@ -20,12 +21,14 @@ use crate::progress::per_second;
   chaoschain replay --from demo --into /tmp/again
   mv demo/state demo/state.old && chaoschain replay --from demo --into demo/state
 
-The node whose log it is must be stopped. An interrupted replay goes on where it was when it is
+The node whose log it is must be stopped, unless the log is on servers of its own (nats://…). An interrupted replay goes on where it was when it is
 started again with the same directory. The root at the end is computed here and equals the header's.")]
 pub(crate) struct Args {
-    /// The data directory of a chain, or its log directory
+    /// The data directory of a chain, wherever its log is, or the directory of an embedded log
     #[arg(long, value_name = "DIR")]
     from: PathBuf,
+    #[command(flatten)]
+    log: LogArgs,
     /// The state directory to fill: empty, not there, or left by an interrupted replay of the same chain
     #[arg(long, value_name = "DIR")]
     into: PathBuf,
@@ -38,9 +41,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(run: &Run<'_>, args: &Args) -> Outcome {
-    run.configure(Flags::default(), "info")?;
+    let config = run.configure(Flags { log: args.log.clone(), ..Flags::default() }, "info")?;
     use_threads(args.threads)?;
-    let log = log_of(&args.from);
     let occupied = args.into.is_dir() && !args.into.join(chaoschain_projector::FILE_NAME).is_file();
     let strange = std::fs::read_dir(&args.into).is_ok_and(|mut entries| entries.next().is_some());
     if occupied && strange {
@@ -49,13 +51,20 @@ pub(crate) fn run(run: &Run<'_>, args: &Args) -> Outcome {
             CliError::new(Exit::Refused, "dir_occupied", message).hint("name an empty directory with --into")
         );
     }
-    let place = Place { log: &log, state: &args.into, chain: None, fold_batch: args.batch as usize };
-    runtime()?.block_on(replay(run, place))
+    runtime()?.block_on(replay(run, args, &config))
 }
 
-async fn replay(run: &Run<'_>, place: Place<'_>) -> Outcome {
+async fn replay(run: &Run<'_>, args: &Args, config: &Config) -> Outcome {
     let stop = stop_signal()?;
-    let node = Node::open(run.app, place).await?;
+    let dir = DataDir::at(&args.from);
+    let (home, chain) = if dir.holds_chain() {
+        let chain = dir.chain_of(run.app)?;
+        (open_any_log(config, &dir, &chain, false).await?, Some(chain.id))
+    } else {
+        (open_bare_log(&log_of(&args.from))?, None)
+    };
+    let place = Place { state: &args.into, chain, fold_batch: args.batch as usize };
+    let node = Node::open_on(run.app, home, place).await?;
     let (from, start) = (node.projection.head().height(), Instant::now());
     let outcome = tokio::select! {
         outcome = node.catch_up() => outcome,
@@ -88,8 +97,8 @@ async fn replay(run: &Run<'_>, place: Place<'_>) -> Outcome {
     Ok(())
 }
 
-/// The log of a data directory, or the directory itself.
-pub(crate) fn log_of(from: &Path) -> PathBuf {
+/// The embedded log of a directory that has lost its `chain.toml`, or the directory itself.
+fn log_of(from: &Path) -> PathBuf {
     let dir = DataDir::at(from);
     if dir.log().is_dir() { dir.log() } else { from.to_path_buf() }
 }

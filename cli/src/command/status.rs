@@ -2,17 +2,17 @@
 
 use std::path::PathBuf;
 
-use chaoschain_events::log::EventLog as _;
 use chaoschain_projector::Store;
 use chaoschain_schemas::Header;
 use serde_json::{Value as Json, json};
 
 use crate::args::Run;
 use crate::client::Client;
-use crate::config::Flags;
+use crate::config::{Config, Flags, LogArgs};
 use crate::datadir::DataDir;
 use crate::error::{CliError, Exit, Outcome};
-use crate::node::{open_log, runtime};
+use crate::log_home::open_any_log;
+use crate::node::runtime;
 use crate::output::human;
 
 /// Show how a node is doing, or what a stopped node's directory holds
@@ -29,20 +29,25 @@ pub(crate) struct Args {
     /// Look into the data directory of a stopped node instead
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+    #[command(flatten)]
+    log: LogArgs,
 }
 
 pub(crate) fn run(run: &Run<'_>, args: &Args) -> Outcome {
-    let flags = Flags { node: args.node.clone(), dir: args.dir.clone(), ..Flags::default() };
+    let flags =
+        Flags { node: args.node.clone(), dir: args.dir.clone(), log: args.log.clone(), ..Flags::default() };
     let config = run.configure(flags, "warn")?;
     if args.dir.is_some() {
-        let status = stored(&DataDir::at(config.dir))?;
+        let status = stored(&config)?;
         run.output.show(&status);
         return Ok(());
     }
-    let client = Client::new(&config.node, config.patience())?;
-    let projection: Json = client.get("/v1/status")?;
-    let command: Json = client.get("/v1/node/command")?;
-    let status = json!({ "node": config.node, "projection": projection["value"], "command": command });
+    let client = Client::new(&config)?;
+    let mut status = json!({ "node": config.node });
+    let node: Json = client.get("/v1/node")?;
+    if let (Some(whole), Some(node)) = (status.as_object_mut(), node.as_object()) {
+        whole.extend(node.clone());
+    }
     run.output.print(&status, || human(&status));
     let condition = &status["projection"]["condition"];
     match condition["state"].as_str() {
@@ -56,11 +61,16 @@ pub(crate) fn run(run: &Run<'_>, args: &Args) -> Outcome {
 }
 
 /// What a directory holds, without checking it.
-fn stored(dir: &DataDir) -> Outcome<Json> {
+fn stored(config: &Config) -> Outcome<Json> {
+    let dir = DataDir::at(&config.dir);
     let chain = dir.chain()?;
-    let log = open_log(&dir.log())?;
-    let (first, tip) =
-        runtime()?.block_on(async { Ok::<_, CliError>((log.first().await?, log.tip().await?)) })?;
+    let log = runtime()?.block_on(async {
+        let home = open_any_log(config, &dir, &chain, false).await?;
+        let ends = async { Ok::<_, CliError>((home.log.first().await?, home.log.tip().await?)) }.await;
+        let place = home.log.description();
+        home.close().await;
+        ends.map(|(first, tip)| json!({ "place": place, "first": first, "tip": tip }))
+    })?;
     let store = Store::open(&dir.state())?;
     let head = store.head()?;
     let header = head.as_ref().and_then(|(_, stored)| Header::decode(&stored.signed.header).ok());
@@ -74,7 +84,7 @@ fn stored(dir: &DataDir) -> Outcome<Json> {
         "chain": chain.id,
         "name": chain.name,
         "domain": chain.domain,
-        "log": { "first": first, "tip": tip },
+        "log": log,
         "stored": header.map(|header| json!({
             "height": header.height,
             "header_hash": head.as_ref().map(|(_, stored)| Header::hash_of(&stored.signed.header)),

@@ -82,9 +82,12 @@ pub(crate) struct Args {
     /// Only say what would become of it
     #[arg(long)]
     dry_run: bool,
-    /// The node's address
+    /// The node's address, or nats://HOST:PORT?chain=ID
     #[arg(long, value_name = "URL")]
     node: Option<String>,
+    /// The node to read from, where the one that is submitted to has no role query [default: that one]
+    #[arg(long, value_name = "URL")]
+    query_node: Option<String>,
 }
 
 /// An answer of the node.
@@ -95,7 +98,10 @@ struct Answer {
 }
 
 pub(crate) fn run(run: &Run<'_>, args: &Args) -> Outcome {
-    let config = run.configure(Flags { node: args.node.clone(), ..Flags::default() }, "warn")?;
+    let config = run.configure(
+        Flags { node: args.node.clone(), query_node: args.query_node.clone(), ..Flags::default() },
+        "warn",
+    )?;
     let (Some(kind), Some(key), false) = (&args.kind, &args.key, args.kinds) else {
         list_kinds(run);
         return Ok(());
@@ -108,13 +114,13 @@ pub(crate) fn run(run: &Run<'_>, args: &Args) -> Outcome {
     let author = keyfile::load(key)?;
     let cosigners: Vec<Signer> =
         args.cosign.iter().map(|path| keyfile::load(path)).collect::<Outcome<_>>()?;
-    let client = Client::new(&config.node, config.patience())?;
+    let (client, reads) = (Client::new(&config)?, Client::for_reads(&config)?);
     let signers: Vec<_> =
         std::iter::once(&author).chain(&cosigners).map(|signer| (signer.account, &signer.key)).collect();
     let mut signings_left = SIGNINGS_MAX;
     loop {
         signings_left -= 1;
-        let body = body(&client, args, &author, spec, payload.clone(), expects.clone())?;
+        let body = body(&reads, args, &author, spec, payload.clone(), expects.clone())?;
         let signed = envelope::sign(&body, &signers)
             .map_err(|error| CliError::usage("transition_malformed", error.to_string()))?;
         match send(run, args, &client, &signed) {
@@ -129,12 +135,12 @@ pub(crate) fn run(run: &Run<'_>, args: &Args) -> Outcome {
 
 fn send(run: &Run<'_>, args: &Args, client: &Client, signed: &VerifiedEnvelope) -> Outcome {
     if args.dry_run {
-        let verdict: Json = client.post_envelope("/v1/transitions?dry_run=true", signed.bytes())?;
+        let verdict: Json = client.submit(signed.bytes(), true)?;
         run.output.print(&verdict, || format!("not submitted\n{}", human(&verdict)));
         return Ok(());
     }
     tracing::info!(id = %signed.id(), "submitting");
-    let receipt: Receipt = client.post_envelope("/v1/transitions", signed.bytes())?;
+    let receipt: Receipt = client.submit(signed.bytes(), false)?;
     run.output.show(&json!(receipt));
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `up`: runs a node with the roles command and query.
+//! `up`: runs a node with the roles its keys allow, or those it is told.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -6,38 +6,45 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::StatusCode;
-use axum::response::IntoResponse as _;
-use axum::routing::get;
-use axum::{Json, Router};
-use chaoschain_command::CommandService;
-use chaoschain_projector::{Condition, Producer, Projection};
+use axum::Router;
+use chaoschain_command::{CommandOptions, CommandService};
+use chaoschain_events::attest::Board;
+use chaoschain_events::micro::{ServeError, ServeOptions, Served};
+use chaoschain_projector::{AttestError, Attestor, AttestorOptions, Projection};
 use chaoschain_query::Query;
-use chaoschain_schemas::api::ErrorBody;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal;
 use tokio::sync::watch;
-use tower_http::trace::{DefaultOnFailure, TraceLayer};
-use tracing::Level;
+use tokio::task::JoinHandle;
 
-use crate::App;
 use crate::args::Run;
-use crate::config::{Config, Flags};
+use crate::config::{Config, Flags, LogArgs};
 use crate::datadir::{Chain, DataDir, write_private};
 use crate::error::{CliError, Exit, Outcome};
-use crate::keyfile;
-use crate::node::{Node, Place, runtime};
+use crate::log_home::{LogHome, open_any_log};
+use crate::metered::Metered;
+use crate::metrics::Metrics;
+use crate::node::{Node, runtime};
+use crate::roles::{Keys, Roles, Wanted};
+use crate::routes::{LogOf, NodeView, Parts};
+use crate::server::{self, ServerOptions};
 
-/// Run a node: takes transitions in, seals blocks, answers reads with proofs
+/// Run a node: takes transitions in, seals blocks, answers reads with proofs, attests
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   chaoschain up --dir demo
   chaoschain up --dir demo --listen 127.0.0.1:0 --ready-file demo.ready
+  chaoschain up --dir replica --role query
+  chaoschain up --dir two --role command,validator --log nats://a:4222,nats://b:4222
+
+Without --role it does all that the keys in the directory allow: `command` with keys/producer.key, `validator` with
+keys/validator.key or a producer's key that has weight, `query` always. /livez, /readyz, /metrics, /v1/node and
+/openapi.json are served in every role; with the log on NATS, command and query are NATS micro services too.
 
 When it serves, its address is printed (one JSON line with --json) and written to the ready file.
 SIGINT and SIGTERM stop it in order: requests under way are answered, everything folded is stored.
-The producer's passphrase, if it has one, is asked for or taken from CHAOSCHAIN_PASSPHRASE.")]
+The passphrase of a key, if it has one, is asked for or taken from CHAOSCHAIN_PASSPHRASE.")]
 pub(crate) struct Args {
     /// The data directory
     #[arg(long, value_name = "DIR")]
@@ -45,20 +52,30 @@ pub(crate) struct Args {
     /// Where to listen; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
-    /// A file to write when the node serves: one JSON line with address, chain and pid
+    /// What the node does: command, query, validator; may be repeated [default: all that its keys allow]
+    #[arg(long, value_name = "ROLE", value_delimiter = ',')]
+    role: Vec<String>,
+    #[command(flatten)]
+    log: LogArgs,
+    /// A file to write when the node serves: one JSON line with address, chain, roles and pid
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
 }
 
 pub(crate) fn run(run: &Run<'_>, args: &Args) -> Outcome {
-    let flags = Flags { dir: args.dir.clone(), listen: args.listen.clone(), ..Flags::default() };
+    let flags = Flags {
+        dir: args.dir.clone(),
+        listen: args.listen.clone(),
+        role: (!args.role.is_empty()).then(|| args.role.join(",")),
+        log: args.log.clone(),
+        ..Flags::default()
+    };
     let config = run.configure(flags, "info")?;
     let dir = DataDir::at(&config.dir);
     let chain = dir.chain_of(run.app)?;
-    let signer = keyfile::load(&dir.producer_key())?;
-    let producer = Producer { account: signer.account, key: Arc::new(signer.key) };
+    let keys = Keys::load(&dir, Wanted::of(&config.role)?)?;
     let runtime = runtime()?;
-    let outcome = runtime.block_on(serve(run, args, &config, &dir, &chain, producer));
+    let outcome = runtime.block_on(serve(run, args, &config, &dir, &chain, keys));
     runtime.shutdown_timeout(Duration::from_secs(1));
     outcome
 }
@@ -69,131 +86,217 @@ async fn serve(
     config: &Config,
     dir: &DataDir,
     chain: &Chain,
-    producer: Producer,
+    keys: Keys,
 ) -> Outcome {
     let stop = stop_signal()?;
-    let (log, state) = (dir.log(), dir.state());
-    let place = Place { log: &log, state: &state, chain: Some(chain.id), fold_batch: config.fold_batch };
-    let node = Node::open(run.app, place).await?;
-    let listener = listen(&config.listen).await?;
-    let address = listener.local_addr().map_err(|error| not_listening(&config.listen, &error))?;
-    let caught_up = tokio::select! {
-        outcome = node.catch_up() => outcome,
-        () = stopped(stop.clone()) => {
-            node.close().await;
-            return Ok(());
+    let mut home = open_any_log(config, dir, chain, false).await?;
+    let metrics = Metrics::new();
+    home.log = Arc::new(Metered::new(Arc::clone(&home.log), metrics.log.clone()));
+    let listener = match listen(&config.listen).await {
+        Ok(listener) => listener,
+        Err(error) => {
+            home.close().await;
+            return Err(error);
         }
     };
-    if let Err(error) = caught_up {
-        // It still serves its last good height; the reason is in the log and in /readyz.
-        tracing::error!("{error}");
+    let front = Front::start(run, config, listener, &home, metrics.clone())?;
+    // Opening checks every row and is not broken off; it is followed by the first look at the signal.
+    let node = match Node::open_dir(run.app, config, home, dir, chain).await {
+        Ok(node) => node,
+        Err(error) => {
+            front.stop().await;
+            return Err(error);
+        }
+    };
+    front.view.opened(&node.projection);
+    let mut running = Running::default();
+    let outcome = tokio::select! {
+        outcome = async {
+            running.start(config, dir, chain, keys, &node, &front, metrics.observer()).await?;
+            announce(run, args, chain, &front, &node.projection, &running)
+        } => outcome,
+        () = stopped(stop.clone()) => Ok(()),
+    };
+    if outcome.is_ok() {
+        stopped(stop).await;
+        tracing::info!("stopping");
     }
-    let service = CommandService::start(node.projection.clone(), producer, config.command_options())
-        .map_err(|error| CliError::new(Exit::Unavailable, "command_not_started", error.to_string()))?;
-    let router = router(run.app, &node.projection, &service);
-    announce(run, args, chain, address, &node.projection)?;
-    let served = drive(listener, router, stop, Duration::from_millis(config.drain_ms)).await;
-    tracing::info!("stopping");
-    service.shut_down().await;
-    drop(service);
+    front.stop().await;
+    running.stop(Duration::from_millis(config.drain_ms)).await;
     node.close().await;
     if let Some(file) = &args.ready_file {
         // Who reads it after this must not take the node for running.
         drop(std::fs::remove_file(file));
     }
-    served
+    outcome
 }
 
-/// Serves until it is to stop; then requests under way have so long to finish.
-async fn drive(
-    listener: TcpListener,
-    router: Router,
-    stop: watch::Receiver<bool>,
-    drain: Duration,
-) -> Outcome {
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let serving = axum::serve(listener, service).with_graceful_shutdown(stopped(stop.clone()));
-    let overdue = async {
-        stopped(stop).await;
-        tokio::time::sleep(drain).await;
-    };
-    tokio::select! {
-        served = serving => served.map_err(|error| {
-            CliError::new(Exit::Unavailable, "serving_failed", format!("the server failed: {error}"))
-        }),
-        () = overdue => {
-            tracing::warn!("some requests were cut off, they took longer than drain_ms");
-            Ok(())
+/// The HTTP server and what it shows.
+struct Front {
+    address: SocketAddr,
+    view: NodeView,
+    routes: watch::Sender<Router>,
+    stop: watch::Sender<bool>,
+    server: JoinHandle<()>,
+}
+
+impl Front {
+    /// Listens, and says of itself that the node is starting.
+    fn start(
+        run: &Run<'_>,
+        config: &Config,
+        listener: TcpListener,
+        home: &LogHome,
+        metrics: Metrics,
+    ) -> Outcome<Self> {
+        let address = listener.local_addr().map_err(|error| not_listening(&config.listen, &error))?;
+        let options = ServerOptions {
+            connections_max: server::connections_max(),
+            drain: Duration::from_millis(config.drain_ms),
+            connections: metrics.connections.clone(),
+            turned_away: metrics.turned_away.clone(),
+        };
+        let log = LogOf {
+            place: home.log.description(),
+            nats: home.nats.clone(),
+            managed_restarts: home.managed_restarts(),
+        };
+        let view = NodeView::new(run.app, metrics, log);
+        let (routes, shown) = watch::channel(view.starting());
+        let (stop, stopping) = watch::channel(false);
+        let server = tokio::spawn(server::serve(listener, shown, stopping, options));
+        Ok(Self { address, view, routes, stop, server })
+    }
+
+    /// Accepts nothing more, and waits until requests under way are answered or the drain ends.
+    async fn stop(self) {
+        self.stop.send_replace(true);
+        if self.server.await.is_err() {
+            tracing::error!("the HTTP server has panicked");
         }
     }
 }
 
-/// Everything a node answers over HTTP.
-fn router(app: &App, projection: &Projection, service: &CommandService) -> Router {
-    let description = openapi(app);
-    let (ready_of, status_of) = (projection.clone(), service.clone());
-    Router::new()
-        .merge(chaoschain_command::http::router(service.clone()))
-        .merge(chaoschain_query::http::router(Query::new(projection.clone())))
-        .route("/openapi.json", get(move || async move { Json(description) }))
-        .route("/livez", get(|| async { "ok\n" }))
-        .route("/readyz", get(move || async move { ready(&ready_of) }))
-        .route("/v1/node/command", get(move || async move { Json(json!(status_of.status())) }))
-        .fallback(|| async {
-            let text = "there is nothing at this path: see /openapi.json";
-            refusal(StatusCode::NOT_FOUND, "path_unknown", text.to_owned())
-        })
-        .method_not_allowed_fallback(|| async {
-            let text = "this path does not take that method: see /openapi.json";
-            refusal(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text.to_owned())
-        })
-        // Refusals are answers; what is wrong with the node itself is logged where it is found.
-        .layer(TraceLayer::new_for_http().on_failure(DefaultOnFailure::new().level(Level::DEBUG)))
+/// The roles of a node, at work.
+#[derive(Default)]
+struct Running {
+    roles: Option<Roles>,
+    board: Option<Arc<dyn Board>>,
+    command: Option<CommandService>,
+    attestor: Option<Arc<Attestor>>,
+    services: Vec<Served>,
 }
 
-fn refusal(status: StatusCode, code: &str, message: String) -> axum::response::Response {
-    let body = ErrorBody { code: code.to_owned(), message, retry_after_ms: None };
-    (status, Json(body)).into_response()
-}
-
-fn ready(projection: &Projection) -> axum::response::Response {
-    match projection.condition() {
-        Condition::Following => Json(json!({ "height": projection.head().height() })).into_response(),
-        Condition::Degraded { code, message, .. } => refusal(StatusCode::SERVICE_UNAVAILABLE, &code, message),
+impl Running {
+    /// Catches up with the log, then starts what the node is to do. What was started before an error is for
+    /// [`Running::stop`] to stop.
+    #[expect(clippy::too_many_arguments, reason = "everything of a node comes together here, once")]
+    async fn start(
+        &mut self,
+        config: &Config,
+        dir: &DataDir,
+        chain: &Chain,
+        keys: Keys,
+        node: &Node,
+        front: &Front,
+        observer: chaoschain_command::Observer,
+    ) -> Outcome {
+        let projection = &node.projection;
+        if let Err(error) = node.catch_up().await {
+            // It still serves its last good height; the reason is in the log and in /readyz.
+            tracing::error!("{error}");
+        }
+        let roles = keys.roles(&projection.head())?;
+        tracing::info!("roles: {}", roles.names().join(", "));
+        self.board = match node.home.board(config, dir, chain.id, roles.command.is_some()).await {
+            Ok(board) => Some(board),
+            Err(error) if roles.validator.is_none() => {
+                tracing::warn!("finality is not known here: {error}");
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        if let Some(board) = &self.board {
+            projection.follow_board(Arc::clone(board));
+        }
+        if let (Some(validator), Some(board)) = (&roles.validator, &self.board) {
+            let mut options = AttestorOptions::new(dir.state());
+            options.interval = Duration::from_millis(config.attest_ms);
+            let attestor = Attestor::start(projection.clone(), Arc::clone(board), validator.clone(), options);
+            self.attestor = Some(Arc::new(attestor.map_err(|error| not_attesting(&error))?));
+        }
+        if let Some(producer) = &roles.command {
+            let options = CommandOptions { observer, ..config.command_options() };
+            let service =
+                CommandService::start(projection.clone(), producer.clone(), options).map_err(|error| {
+                    CliError::new(Exit::Unavailable, "command_not_started", error.to_string())
+                })?;
+            self.command = Some(service);
+        }
+        if let Some(nats) = &node.home.nats {
+            let options = ServeOptions::default();
+            if let Some(service) = &self.command {
+                let served = chaoschain_command::nats::serve(service.clone(), nats, chain.id, &options).await;
+                self.services.push(served.map_err(|error| not_serving(&error))?);
+            }
+            if roles.query {
+                let query = Query::new(projection.clone());
+                let served = chaoschain_query::nats::serve(query, nats, chain.id, &options).await;
+                self.services.push(served.map_err(|error| not_serving(&error))?);
+            }
+        }
+        let (command, attestor) = (self.command.clone(), self.attestor.clone());
+        let parts = Parts { roles: roles.clone(), command, attestor };
+        drop(front.routes.send_replace(front.view.serving(projection, parts)));
+        front.view.caught_up();
+        self.roles = Some(roles);
+        Ok(())
     }
-}
 
-/// The descriptions of both roles and of what is only here, in one.
-fn openapi(app: &App) -> Value {
-    let mut whole = json!(chaoschain_query::http::openapi(&*app.machine));
-    let command = json!(chaoschain_command::http::openapi());
-    for part in ["/paths", "/components/schemas"] {
-        let theirs = command.pointer(part).and_then(Value::as_object);
-        if let (Some(ours), Some(theirs)) = (whole.pointer_mut(part).and_then(Value::as_object_mut), theirs) {
-            ours.extend(theirs.clone());
+    /// Stops in the order in which answers depend on each other.
+    async fn stop(self, drain: Duration) {
+        for service in self.services {
+            service.shut_down(drain).await;
+        }
+        if let Some(service) = &self.command {
+            service.shut_down().await;
+        }
+        if let Some(attestor) = &self.attestor {
+            attestor.shut_down().await;
+        }
+        if let Some(board) = &self.board {
+            board.close().await;
         }
     }
-    whole["info"]["title"] = json!("chaoschain node");
-    let text =
-        |help: &str| json!({ "get": { "summary": help, "responses": { "200": { "description": help } } } });
-    whole["paths"]["/livez"] = text("Whether the process runs");
-    whole["paths"]["/readyz"] = text("Whether it follows its log; 503 with the reason when it does not");
-    whole["paths"]["/v1/node/command"] = text("Figures of this node's command service");
-    whole
+}
+
+fn not_serving(error: &ServeError) -> CliError {
+    CliError::new(Exit::Unavailable, error.code(), error.to_string()).hint(
+        "may this user subscribe to the subjects of its role? `chaoschain config nats` prints what it needs",
+    )
+}
+
+fn not_attesting(error: &AttestError) -> CliError {
+    CliError::new(Exit::Unavailable, error.code(), error.to_string())
+        .hint("the file must stay with this validator: without it it could sign two blocks of one height")
 }
 
 fn announce(
     run: &Run<'_>,
     args: &Args,
     chain: &Chain,
-    address: SocketAddr,
+    front: &Front,
     projection: &Projection,
+    running: &Running,
 ) -> Outcome {
     let head = projection.head();
+    let roles = running.roles.as_ref().map(Roles::names).unwrap_or_default();
+    let address = front.address;
     let ready = json!({
         "address": format!("http://{address}"),
         "chain": chain.id,
         "name": chain.name,
+        "roles": roles,
         "height": head.height(),
         "state_root": head.header.state_root,
         "pid": std::process::id(),
@@ -202,8 +305,11 @@ fn announce(
         write_private(file, format!("{ready}\n").as_bytes())?;
     }
     run.output.print(&ready, || {
-        let (height, root) = (head.height(), head.header.state_root);
-        format!("listening on http://{address}, chain {} at height {height}, root {root}", chain.name)
+        let (height, root, roles) = (head.height(), head.header.state_root, roles.join(", "));
+        format!(
+            "listening on http://{address} as {roles}; chain {} at height {height}, root {root}",
+            chain.name
+        )
     });
     Ok(())
 }

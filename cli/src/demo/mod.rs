@@ -265,7 +265,7 @@ fn show_proof(stage: &Stage, script: &Script, head: &Head) -> Outcome<Json> {
     let machine = &**stage.projection.machine();
     let (_, proof) = read_with_proof(head, machine, "agent", &[id]).map_err(|error| broken(&error))?;
     let file = codec::encode(&ProofFile::of_read(proof));
-    let trust = Trust { chain: stage.chain, producers: vec![stage.producer.key.public()] };
+    let trust = Trust::in_producers(stage.chain, vec![stage.producer.key.public()]);
     let verified = verify_file(&file, &trust, Some(machine))?;
     let chaoschain_query::verify::Verified::Read(read) = verified else {
         return Err(broken(&"the proof is of something else"));

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use chaoschain_events::envelope::{self, VerifiedEnvelope};
-use chaoschain_events::log::{AppendError, EventLog as _};
+use chaoschain_events::log::AppendError;
 use chaoschain_projector::{BlockLimits, Confirmed, Head, Producer, Proposed, Verdict};
 use chaoschain_schemas::{AccountId, ChainId, Micros, Sequence};
 use futures::future::BoxFuture;
@@ -13,11 +13,13 @@ use tokio::sync::watch;
 
 use super::plan::{Event, Plan, block_time};
 use crate::App;
-use crate::command::init::{genesis, write_chain};
+use crate::command::init::{genesis, left_behind, write_chain};
 use crate::command::up::stop_signal;
+use crate::config::Config;
 use crate::datadir::{DataDir, write_private};
 use crate::error::{CliError, Exit, Outcome};
-use crate::node::{Node, Place};
+use crate::keyfile::KeyFile;
+use crate::node::Node;
 use crate::progress::Progress;
 
 /// How many blocks are on their way to the log while the next one is made.
@@ -30,29 +32,29 @@ struct InFlight {
 }
 
 /// Makes the chain in `dir` and fills it; answers the last block.
-pub(super) async fn feed(app: &App, dir: &DataDir, plan: &Plan, name: &str) -> Outcome<Arc<Head>> {
+pub(super) async fn feed(
+    app: &App,
+    config: &Config,
+    dir: &DataDir,
+    plan: &Plan,
+    name: &str,
+) -> Outcome<Arc<Head>> {
     let parameters = plan.parameters();
     let valid = parameters.valid_until_max;
     let domain = app.machine.default_parameters();
     let document = genesis(&*app.machine, name, plan.start(), parameters, domain, &plan.producer);
-    let chain = write_chain(app, dir, &document, &plan.producer, None).await?;
+    let key = KeyFile::new(AccountId::from_first_key(&plan.producer.public()), &plan.producer, None)?;
     write_agents(dir, plan)?;
-    let (log, state) = (dir.log(), dir.state());
-    let place = Place { log: &log, state: &state, chain: Some(chain.id), fold_batch: 1 };
-    let node = Node::open(app, place).await?;
+    let written = write_chain(app, config, dir, &document, &plan.producer, &key).await;
+    let (chain, home) = written.map_err(|error| left_behind(error, dir))?;
+    let node = Node::open_dir(app, config, home, dir, &chain).await?;
     let stop = stop_signal()?;
     let fed = seal_all(&node, plan, chain.id, valid, &stop).await;
     let head = node.projection.head();
     node.close().await;
     // Last, so that what was broken off cannot pass for the whole.
     let sealed = fed.and_then(|()| dir.seal(&chain));
-    sealed.map(|()| head).map_err(|error| {
-        let hint = format!("remove {} before you try again", dir.root().display());
-        CliError {
-            hint: Some(error.hint.map_or_else(|| hint.clone(), |own| format!("{own}; {hint}"))),
-            ..error
-        }
-    })
+    sealed.map(|()| head).map_err(|error| left_behind(error, dir))
 }
 
 async fn seal_all(

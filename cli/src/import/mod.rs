@@ -23,9 +23,10 @@ use serde_json::json;
 
 use crate::App;
 use crate::args::Run;
-use crate::config::Flags;
+use crate::config::{Flags, LogArgs};
 use crate::datadir::DataDir;
 use crate::error::{CliError, Exit, Outcome};
+use crate::log_home::preflight;
 use crate::node::runtime;
 use crate::output::human;
 use crate::progress::per_second;
@@ -78,6 +79,11 @@ pub(crate) struct Args {
     /// The chain's name [default: the file's]
     #[arg(long)]
     name: Option<String>,
+    #[command(flatten)]
+    log: LogArgs,
+    /// On how many servers a new stream is kept: 1, 3 or 5 [default: 1]
+    #[arg(long, value_name = "N", help_heading = "Log")]
+    replicas: Option<usize>,
 }
 
 /// Whether this program's domain is the one that can be imported into.
@@ -86,7 +92,8 @@ pub(crate) fn is_offered(app: &App) -> bool {
 }
 
 pub(crate) fn run(run: &Run<'_>, args: &Args) -> Outcome {
-    run.configure(Flags::default(), "info")?;
+    let flags = Flags { log: args.log.clone(), nats_replicas: args.replicas, ..Flags::default() };
+    let config = run.configure(flags, "info")?;
     if !is_offered(run.app) {
         let message = format!("ratings are the society's; this program runs {:?}", run.app.machine.id());
         return Err(CliError::new(Exit::Refused, "domain_wrong", message));
@@ -104,8 +111,10 @@ pub(crate) fn run(run: &Run<'_>, args: &Args) -> Outcome {
     let ratings = ratings::read(&args.file, args.columns.as_ref(), args.scale)?;
     let name = args.name.clone().unwrap_or_else(|| name_of(&args.file));
     let plan = Plan::new(&ratings, &Seed::of(&args.seed), args.events_per_block);
+    let runtime = runtime()?;
+    runtime.block_on(preflight(&config))?;
     let dir = DataDir::create(&args.into)?;
-    let head = runtime()?.block_on(feed::feed(run.app, &dir, &plan, &name))?;
+    let head = runtime.block_on(feed::feed(run.app, &config, &dir, &plan, &name))?;
     let elapsed = start.elapsed();
     let done = json!({
         "dir": dir.root(),

@@ -5,5 +5,8 @@
 mod errors;
 mod import;
 mod keys;
+mod managed;
+mod network;
 mod node;
 mod support;
+mod trust;

@@ -37,8 +37,11 @@ impl Bench {
     fn command(&self, line: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_chaoschain"));
         command.args(line).current_dir(self.dir.path()).stdin(Stdio::null());
-        for name in ["CHAOSCHAIN_PASSPHRASE", "CHAOSCHAIN_CONFIG", "CHAOSCHAIN_DIR", "CHAOSCHAIN_NODE"] {
-            command.env_remove(name);
+        for (name, _) in std::env::vars_os() {
+            if name.to_str().is_some_and(|name| name.starts_with("CHAOSCHAIN_") || name.starts_with("NATS_"))
+            {
+                command.env_remove(name);
+            }
         }
         command
     }
@@ -81,8 +84,13 @@ impl Bench {
 
     /// Starts a node and waits until it serves.
     pub(crate) fn up(&self, dir: &str) -> Node {
+        self.up_with(dir, &[])
+    }
+
+    /// Starts a node with further flags.
+    pub(crate) fn up_with(&self, dir: &str, more: &[&str]) -> Node {
         let line = ["up", "--json", "--dir", dir, "--listen", "127.0.0.1:0", "--log-level", "error"];
-        let mut child = self.command(&line).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = self.command(&[&line, more].concat()).stdout(Stdio::piped()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut ready = String::new();
         stdout.read_line(&mut ready).unwrap();
@@ -100,6 +108,13 @@ pub(crate) struct Node {
 }
 
 impl Node {
+    /// What it answers at a path: the status and the text.
+    pub(crate) fn get(&self, path: &str) -> (u16, String) {
+        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let mut answer = agent.get(format!("{}{path}", self.url)).call().unwrap();
+        (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
+    }
+
     /// Stops it in order.
     pub(crate) fn stop(mut self) {
         let pid = self.child.id().to_string();
