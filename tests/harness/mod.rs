@@ -1,7 +1,9 @@
 //! What the suite is written with: the real binary, authors that sign for themselves, and random numbers from a seed.
 
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+pub mod audit;
+pub mod network;
+
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -42,17 +44,31 @@ impl Node {
         Self::try_up(dir).unwrap_or_else(|(exit, said)| panic!("the node ended with {exit:?}: {said}"))
     }
 
-    /// Starts a node on `dir` and waits until it serves, or answers with what it ended and what it said.
+    /// [`Node::up_with`] nothing more, or answers with what it ended and what it said.
     pub fn try_up(dir: &Path) -> Result<Self, (Option<i32>, String)> {
+        Self::try_up_with(dir, &[])
+    }
+
+    /// Starts a node on `dir` with further flags and waits until it serves.
+    pub fn up_with(dir: &Path, flags: &[&str]) -> Self {
+        Self::try_up_with(dir, flags)
+            .unwrap_or_else(|(exit, said)| panic!("the node ended with {exit:?}: {said}"))
+    }
+
+    /// [`Node::up_with`], or answers with what it ended and what it said.
+    pub fn try_up_with(dir: &Path, flags: &[&str]) -> Result<Self, (Option<i32>, String)> {
         let ready = dir.join("ready.json");
         std::fs::remove_file(&ready).ok();
+        let said = dir.join("stderr.log");
         let mut child = Command::new(BINARY)
             .args(["up", "--listen", "127.0.0.1:0", "--log-level", "warn", "--dir"])
             .arg(dir)
             .arg("--ready-file")
             .arg(&ready)
+            .args(flags)
             .stdout(Stdio::null())
-            .stderr(Stdio::piped())
+            // A file, not a pipe: nobody reads while the node runs, and it must not wait for a reader.
+            .stderr(std::fs::File::create(&said).unwrap())
             .spawn()
             .unwrap();
         let started = Instant::now();
@@ -62,22 +78,19 @@ impl Node {
                 break answer;
             }
             if let Some(status) = child.try_wait().unwrap() {
-                let mut said = String::new();
-                child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-                return Err((status.code(), said));
+                return Err((status.code(), std::fs::read_to_string(&said).unwrap()));
             }
-            assert!(started.elapsed() < START_PATIENCE, "the node did not come up");
+            if started.elapsed() > START_PATIENCE {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                panic!("the node did not come up: {}", std::fs::read_to_string(&said).unwrap());
+            }
             std::thread::sleep(Duration::from_millis(5));
         };
         let text =
             |name: &str| answer[name].as_str().unwrap_or_else(|| panic!("no {name} in {answer}")).to_owned();
         let url = text("address");
-        // Refusals are answers too, and a killed node must be noticed quickly.
-        let agent = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_global(Some(Duration::from_secs(30)))
-            .build()
-            .new_agent();
+        let agent = agent(Duration::from_secs(30));
         Ok(Self { child, url, chain: text("chain").parse().unwrap(), agent })
     }
 
@@ -100,16 +113,28 @@ impl Node {
         (answer["at"]["height"].as_u64().unwrap(), answer["at"]["state_root"].as_str().unwrap().to_owned())
     }
 
+    /// The newest height, as it says when asked whether it is ready.
+    pub fn status_height(&self) -> u64 {
+        let (_, answer) = self.get("/readyz");
+        answer["height"].as_u64().unwrap_or_else(|| panic!("no height in {answer}"))
+    }
+
+    /// Height and state root once the height is reached.
+    pub fn root_at_least(&self, height: u64, patience: Duration) -> (u64, String) {
+        let started = Instant::now();
+        loop {
+            let (status, answer) = self.get(&format!("/v1/root?min_height={height}&patience_ms=5000"));
+            if status == 200 {
+                let at = &answer["at"];
+                return (at["height"].as_u64().unwrap(), at["state_root"].as_str().unwrap().to_owned());
+            }
+            assert!(started.elapsed() < patience, "height {height} was not reached: {answer}");
+        }
+    }
+
     /// Submits envelopes together; `None` when the node did not answer, which says nothing about what became of them.
     pub fn submit(&self, envelopes: &[Blob]) -> Option<Vec<BatchOutcome>> {
-        let answer = self
-            .agent
-            .post(format!("{}/v1/transitions/batch", self.url))
-            .header("content-type", "application/msgpack")
-            .header("accept", "application/msgpack")
-            .send(&codec::encode(envelopes)[..]);
-        let body = answer.ok()?.body_mut().read_to_vec().ok()?;
-        Some(codec::decode_trusted(&body).unwrap())
+        submit(&self.agent, &self.url, envelopes)
     }
 
     /// Ends the process as a power cut would.
@@ -136,6 +161,27 @@ impl Drop for Node {
         self.child.kill().ok();
         self.child.wait().ok();
     }
+}
+
+/// An HTTP client that takes refusals for answers and notices a dead node after `patience`.
+pub fn agent(patience: Duration) -> ureq::Agent {
+    let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(patience));
+    config.build().new_agent()
+}
+
+/// Submits envelopes together to the node at `url`; `None` when it did not answer, which says nothing about what became of
+/// them.
+pub fn submit(agent: &ureq::Agent, url: &str, envelopes: &[Blob]) -> Option<Vec<BatchOutcome>> {
+    let answer = agent
+        .post(format!("{url}/v1/transitions/batch"))
+        .header("content-type", "application/msgpack")
+        .header("accept", "application/msgpack")
+        .send(&codec::encode(envelopes)[..]);
+    let mut answer = answer.ok()?;
+    if answer.status() != 200 {
+        return None;
+    }
+    Some(codec::decode_trusted(&answer.body_mut().read_to_vec().ok()?).unwrap())
 }
 
 /// An author and its next nonce.
@@ -220,37 +266,5 @@ impl Random {
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (mixed ^ (mixed >> 31)) % end
-    }
-}
-
-/// A small file system of its own in memory, unmounted in the end.
-pub struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// `None`, and says so, where mounting is not permitted. With `CI` set that is a failure.
-    pub fn mount(at: &Path, size: &str) -> Option<Self> {
-        std::fs::create_dir_all(at).unwrap();
-        let options = format!("size={size}");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(at).status();
-        if mounted.is_ok_and(|status| status.success()) {
-            return Some(Self(at.to_owned()));
-        }
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "a tmpfs could not be mounted, and CI must test a full disk"
-        );
-        eprintln!("SKIPPED: no permission to mount a tmpfs, the full disk is not tested here");
-        None
-    }
-
-    pub fn grow(&self, size: &str) {
-        let options = format!("remount,size={size}");
-        assert!(Command::new("mount").args(["-o", &options]).arg(&self.0).status().unwrap().success());
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        Command::new("umount").arg("-l").arg(&self.0).status().ok();
     }
 }

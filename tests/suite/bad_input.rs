@@ -14,8 +14,9 @@ use chaoschain_schemas::{
     AccountId, Blob, Body, ChainId, Expectation, Fixed, Hash, Micros, PartySignature, PublicKey, Sequence,
     Signature, Timestamp, codec,
 };
+use chaoschain_test_support::SmallDisk;
 
-use crate::harness::{Author, Node, Random, SmallDisk, json, receipt, run};
+use crate::harness::{Author, Node, Random, json, receipt, run};
 
 const SUBMIT: &str = "/v1/transitions";
 const MSGPACK: &str = "application/msgpack";

@@ -1,18 +1,16 @@
 //! Power cuts: whatever was acknowledged is there afterwards, once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use chaoschain_events::block::VerifiedBlock;
-use chaoschain_events::log::{EmbeddedLog, EmbeddedOptions, EventLog, ReadLimits};
-use chaoschain_projector::{Projection, ProjectionOptions};
+use chaoschain_events::log::{EmbeddedLog, EmbeddedOptions, EventLog};
 use chaoschain_schemas::api::Receipt;
 use chaoschain_schemas::society::ReputationUpdate;
-use chaoschain_schemas::{Blob, EventAddress, Fixed, Hash, Height, Sequence, TransitionId};
-use chaoschain_society::Society;
+use chaoschain_schemas::{Blob, Fixed, TransitionId};
 
+use crate::harness::audit::{Audited, audit};
 use crate::harness::{Author, Node, Random, json, receipt};
 
 /// How often the node is killed.
@@ -83,7 +81,7 @@ fn receipts_survive_twenty_power_cuts() {
     let running = runtime.block_on(check(&data, &data.join("state"), &ledger.receipts));
     let replayed = runtime.block_on(check(&data, &dir.path().join("replay"), &ledger.receipts));
     assert_eq!(running, replayed);
-    eprintln!("{} receipts over {KILLS} power cuts, root {}", ledger.receipts.len(), running.1);
+    eprintln!("{} receipts over {KILLS} power cuts, root {}", ledger.receipts.len(), running.root);
 }
 
 /// Submits until at least [`RECEIPTS_BETWEEN`] receipts are in, then kills the node at a random moment of the next request.
@@ -116,58 +114,11 @@ fn kill_after_some_receipts(node: &Node, ledger: &mut Ledger, random: &mut Rando
     });
 }
 
-/// Opens the chain in `data` with its state in `state` and checks every receipt against the log; the last height and root.
-async fn check(data: &Path, state: &Path, receipts: &BTreeMap<TransitionId, Receipt>) -> (Height, Hash) {
+/// Opens the chain in `data` with its state in `state` and audits it.
+async fn check(data: &Path, state: &Path, receipts: &BTreeMap<TransitionId, Receipt>) -> Audited {
     let log: Arc<dyn EventLog> =
         Arc::new(EmbeddedLog::open(data.join("log"), EmbeddedOptions::default()).unwrap());
-    let projection = Projection::open(
-        ProjectionOptions::new(state),
-        Arc::new(Society),
-        Arc::clone(&log),
-        Vec::new(),
-        &|_| {},
-    )
-    .await
-    .unwrap();
-    projection.start().unwrap();
-    projection.wait_cursor(log.tip().await.unwrap()).await.unwrap();
-    let (events, hashes) = events_of(&*log).await;
-    for (id, receipt) in receipts {
-        let address = EventAddress { height: receipt.height, index: receipt.index };
-        assert_eq!(events.get(&address), Some(id), "the event of {id} is not at {address}");
-        assert_eq!(hashes[&receipt.height], receipt.header_hash);
-        assert_eq!(projection.receipt(id).unwrap().as_ref(), Some(receipt));
-    }
-    assert_eq!(events.len(), receipts.len(), "events without a receipt, though all were sent until answered");
-    let head = projection.head();
-    let closing = projection.clone();
-    tokio::task::spawn_blocking(move || closing.close()).await.unwrap();
+    let audited = audit(Arc::clone(&log), state, receipts).await;
     log.close().await;
-    (head.height(), head.header.state_root)
-}
-
-/// Every event in the log by address, and every header hash; each author's nonces must be used once and in order.
-async fn events_of(log: &dyn EventLog) -> (BTreeMap<EventAddress, TransitionId>, BTreeMap<Height, Hash>) {
-    let (mut events, mut hashes) = (BTreeMap::new(), BTreeMap::new());
-    let mut next_nonce = BTreeMap::new();
-    let mut ids = BTreeSet::new();
-    let mut next = Sequence(1);
-    loop {
-        let entries = log.read(next, ReadLimits::default()).await.unwrap();
-        let Some(last) = entries.last() else { break };
-        next = last.sequence.next();
-        for entry in entries {
-            let block = VerifiedBlock::verify(entry.message).unwrap();
-            let height = block.header().height;
-            assert!(hashes.insert(height, block.header_hash()).is_none(), "two blocks of height {height}");
-            for (event, index) in block.events().iter().zip(0..) {
-                let nonce: &mut u64 = next_nonce.entry(event.body().author).or_default();
-                assert_eq!(event.body().nonce, *nonce, "a nonce was used twice or left out");
-                *nonce += 1;
-                assert!(ids.insert(event.id()));
-                events.insert(EventAddress { height, index }, event.id());
-            }
-        }
-    }
-    (events, hashes)
+    audited
 }

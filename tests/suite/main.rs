@@ -5,5 +5,10 @@
 mod harness;
 
 mod bad_input;
+mod client;
 mod crash;
+mod overload;
+mod permissions;
 mod ratings;
+mod several;
+mod torture;

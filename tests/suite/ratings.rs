@@ -1,10 +1,12 @@
 //! A real trust network, imported: the same blocks and the same root, however it is folded.
 
 use std::path::Path;
+use std::time::Duration;
 
+use chaoschain_test_support::nats::{Cluster, Server};
 use serde_json::Value as Json;
 
-use crate::harness::json;
+use crate::harness::{Node, json};
 
 /// The file of real ratings, or nothing, said loudly.
 fn ratings() -> Option<String> {
@@ -19,7 +21,44 @@ fn ratings() -> Option<String> {
 }
 
 fn import(file: &str, into: &Path) -> Json {
-    json(&["import", file, "--into", into.to_str().unwrap(), "--seed", "suite"])
+    import_onto(file, into, &["--log", "embedded"])
+}
+
+fn import_onto(file: &str, into: &Path, log: &[&str]) -> Json {
+    json(&[&["import", file, "--into", into.to_str().unwrap(), "--seed", "suite"], log].concat())
+}
+
+/// Two replicas of the chain on the servers at `url`: where each comes to.
+fn replicas(dir: &Path, url: &str, imported: &Json) -> Vec<(u64, String)> {
+    let up = |name| {
+        let dir = dir.join(name);
+        let chain = imported["chain"].as_str().unwrap();
+        json(&["join", "--dir", dir.to_str().unwrap(), "--chain", chain, "--log", url]);
+        Node::up_with(&dir, &["--role", "query"])
+    };
+    let nodes = [up("replica-one"), up("replica-two")];
+    let height = imported["height"].as_u64().unwrap();
+    nodes.iter().map(|node| node.root_at_least(height, Duration::from_mins(1))).collect()
+}
+
+#[test]
+fn every_home_of_the_log_gives_one_root() {
+    let Some(file) = ratings() else { return };
+    let (Some(server), Some(cluster)) = (Server::start(), Cluster::start()) else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let embedded = import(&file, &dir.path().join("embedded"));
+    let root = embedded["state_root"].as_str().unwrap();
+    for (name, url, copies) in [("r1", server.url(), "1"), ("r3", cluster.urls(), "3")] {
+        let home = dir.path().join(name);
+        std::fs::create_dir(&home).unwrap();
+        let imported = import_onto(&file, &home.join("node"), &["--log", &url, "--replicas", copies]);
+        for what in ["chain", "height", "header_hash", "state_root"] {
+            assert_eq!(imported[what], embedded[what], "{name}: {what}");
+        }
+        for (height, replica) in replicas(&home, &url, &imported) {
+            assert_eq!((height, &*replica), (embedded["height"].as_u64().unwrap(), root), "{name}");
+        }
+    }
 }
 
 #[test]

@@ -1,0 +1,317 @@
+"""The documents of docs/format.md and docs/domain.md, the hashes, and what is signed."""
+
+import nacl.exceptions
+import nacl.signing
+from blake3 import blake3
+
+from .codec import (
+    Bytes, Enumeration, Flag, Int, List, Optional, Score, Structure, Text, decode, encode, need,
+)
+
+KIB = 1024
+NOTHING = bytes(32)
+PURPOSES = ("leaf", "node", "value", "transition", "header", "genesis", "attachment", "name")
+_KEYS = {purpose: blake3(b"ChaosChain v1 " + purpose.encode()).digest() for purpose in PURPOSES}
+
+U8, U16, U32, U64 = (Int(0, 2**bits - 1) for bits in (8, 16, 32, 64))
+VERSION_1 = Int(1, 1)
+ID, HASH, PUBLIC_KEY, SIGNATURE = Bytes(32), Bytes(32), Bytes(32), Bytes(64)
+ROLE = Enumeration("Member", "Producer", "Validator")
+
+
+def keyed(purpose, data):
+    """H(purpose, data)."""
+    return blake3(data, key=_KEYS[purpose]).digest()
+
+
+def name_hash(text):
+    return keyed("name", text.encode())[:16]
+
+
+def tag(word):
+    return b"ChaosChain-Ed25519 " + word.encode() + b" v1\0"
+
+
+def account_of(first_key):
+    return blake3(first_key).digest()
+
+
+def signature_holds(word, key, data, signature):
+    try:
+        nacl.signing.VerifyKey(key).verify(tag(word) + data, signature)
+    except (nacl.exceptions.BadSignatureError, nacl.exceptions.CryptoError, ValueError):
+        return False
+    return True
+
+
+class Key:
+    """A secret key and the account that it is the first key of."""
+
+    def __init__(self, seed):
+        self._secret = nacl.signing.SigningKey(seed)
+        self.public = bytes(self._secret.verify_key)
+        self.account = account_of(self.public)
+
+    def sign(self, word, data):
+        return self._secret.sign(tag(word) + data).signature
+
+
+# Transitions
+
+EXPECTATION = Structure({"sub_tree": U8, "key": Bytes(most=96), "value": Optional(HASH)})
+ATTACHMENT = Structure({"commitment": HASH, "size": U64})
+BODY = Structure(
+    {
+        "version": VERSION_1, "chain": ID, "epoch": U64, "author": ID, "lane": Int(0, 15), "nonce": U64,
+        "valid_until": U64, "occurred_at": Optional(U64), "correlation": Optional(Bytes(16)),
+        "causation": Optional(ID), "expects": List(EXPECTATION, most=8), "attachment": Optional(ATTACHMENT),
+        "kind": U16, "payload": Bytes(most=128 * KIB, too_long="too_large"),
+    },
+    bytes_max=132 * KIB,
+)
+PARTY = Structure({"signer": ID, "key": PUBLIC_KEY, "signature": SIGNATURE})
+
+
+def _further_ascend(envelope):
+    further = [(party["signer"], party["key"]) for party in envelope["signatures"][1:]]
+    need(all(a < b for a, b in zip(further, further[1:])), "malformed", "further signatures out of order")
+
+
+ENVELOPE = Structure(
+    {"body": Bytes(), "signatures": List(PARTY, most=64, least=1)}, bytes_max=144 * KIB, rule=_further_ascend
+)
+RECEIPT = Structure({"id": ID, "height": U64, "index": U32, "header_hash": HASH})
+REFUSAL = Structure({"code": Text(), "message": Text(), "retry_after_ms": Optional(U64)})
+BATCH = List(Bytes(), most=1024)
+OUTCOMES = List(Structure({"receipt": Optional(RECEIPT), "error": Optional(REFUSAL)}), most=1024)
+
+
+def attachment(salt, payload):
+    return {"commitment": keyed("attachment", salt + payload), "size": len(payload)}
+
+
+def make_body(chain, author, nonce, valid_until, kind, payload, **fields):
+    """A body's bytes; `kind` is the name or number of a kind, `payload` its fields or bytes."""
+    if isinstance(kind, str):
+        kind, payload = KINDS[kind][0], encode(KINDS[kind][1], payload)
+    body = {
+        "version": 1, "chain": chain, "epoch": 0, "author": author, "lane": 0, "nonce": nonce,
+        "valid_until": valid_until, "occurred_at": None, "correlation": None, "causation": None, "expects": [],
+        "attachment": None, "kind": kind, "payload": payload,
+    }
+    return encode(BODY, {**body, **fields})
+
+
+def seal(body, author, *others):
+    """The envelope of a body: each party is (account id, key), the author first, the others in any order."""
+    parties = [
+        {"signer": signer, "key": key.public, "signature": key.sign("transition", body)}
+        for signer, key in (author, *others)
+    ]
+    parties[1:] = sorted(parties[1:], key=lambda party: (party["signer"], party["key"]))
+    return encode(ENVELOPE, {"body": body, "signatures": parties})
+
+
+def transition_id(envelope):
+    return keyed("transition", decode(ENVELOPE, envelope)["body"])
+
+
+def open_envelope(data):
+    """The body of an envelope whose every signature holds."""
+    envelope = decode(ENVELOPE, data)
+    body = decode(BODY, envelope["body"])
+    for party in envelope["signatures"]:
+        holds = signature_holds("transition", party["key"], envelope["body"], party["signature"])
+        need(holds, "signature_invalid", f"the signature of {party['signer'].hex()}")
+    return body
+
+
+# Blocks
+
+HEADER = Structure(
+    {
+        "version": VERSION_1, "chain": ID, "epoch": U64, "rules": U16, "height": U64, "parent": HASH,
+        "timestamp": U64, "producer": ID, "event_count": U32, "events_root": HASH, "state_root": HASH,
+        "sub_roots": List(HASH, most=16),
+    },
+    bytes_max=4 * KIB,
+)
+BLOCK = Structure(
+    {"header": Bytes(), "key": PUBLIC_KEY, "signature": SIGNATURE, "events": List(Bytes(), most=8192)},
+    bytes_max=900 * KIB,
+)
+PARAMETERS = Structure({"time_step_max": Int(1), "valid_until_max": Int(1)})
+GENESIS_ACCOUNT = Structure({"key": PUBLIC_KEY, "role": ROLE, "weight": U64})
+
+
+def _genesis_rule(genesis):
+    name = genesis["name"].encode()
+    letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
+    need(1 <= len(name) <= 64 and all(letter in letters for letter in name), "malformed", "the chain's name")
+    roles = [account["role"] for account in genesis["accounts"]]
+    need("Producer" in roles, "malformed", "no producer")
+    weight = sum(account["weight"] for account in genesis["accounts"])
+    need(weight < 2**64, "malformed", "the validators' weights together")
+
+
+GENESIS = Structure(
+    {
+        "version": VERSION_1, "name": Text(), "domain": Text(), "rules": Int(1, 2**16 - 1),
+        "sub_trees": List(Text(), most=14), "timestamp": U64, "parameters": PARAMETERS,
+        "domain_parameters": Bytes(),
+        "accounts": List(GENESIS_ACCOUNT, ascending=lambda account: account["key"]),
+    },
+    bytes_max=512 * KIB, rule=_genesis_rule,
+)
+
+# Records of the kernel
+
+ACCOUNT = Structure(
+    {
+        "key": PUBLIC_KEY, "role": ROLE, "suspended": Flag(), "registered_at": U64, "last_activity": U64,
+        "nonces": List(U64, most=16, least=16),
+    }
+)
+VALIDATORS = Structure(
+    {"members": List(Structure({"account": ID, "weight": U64}), ascending=lambda member: member["account"])}
+)
+CHAIN_STATE = Structure({"epoch": U64, "rules": U16})
+
+# Attestations and proof files
+
+ATTESTATION = Structure({"version": VERSION_1, "chain": ID, "validator": ID, "height": U64, "header_hash": HASH})
+SIGNED_ATTESTATION = Structure(
+    {"attestation": Bytes(), "key": PUBLIC_KEY, "signature": SIGNATURE}, bytes_max=512
+)
+SIGNED_HEADER = Structure({"header": Bytes(), "key": PUBLIC_KEY, "signature": SIGNATURE})
+PROVED_RECORD = Structure({"key": Bytes(most=96), "value": Bytes(most=64 * KIB)})
+PART = Structure(
+    {"sub_tree": U8, "tree": Bytes(), "records": List(PROVED_RECORD, ascending=lambda record: record["key"])}
+)
+READ_PROOF = Structure(
+    {
+        "header": SIGNED_HEADER, "read": Text(), "arguments": List(Text()),
+        "sub_trees": List(PART, ascending=lambda part: part["sub_tree"]),
+    }
+)
+EVENT_PROOF = Structure({"header": SIGNED_HEADER, "index": U32, "envelope": Bytes(), "tree": Bytes()})
+EQUIVOCATION = Structure({"first": SIGNED_ATTESTATION, "second": SIGNED_ATTESTATION})
+FORK = Structure({"ours": SIGNED_HEADER, "theirs": SIGNED_HEADER})
+ATTESTED_HEADER = Structure(
+    {
+        "header": Bytes(), "ancestor": Bytes(),
+        "attestations": List(SIGNED_ATTESTATION, least=1, ascending=lambda signed: signed["key"]),
+    }
+)
+
+
+def _heights_ascend(finality):
+    heights = [decode(HEADER, one["header"])["height"] for one in finality["attested"]]
+    need(all(a < b for a, b in zip(heights, heights[1:])), "malformed", "attested heights out of order")
+
+
+FINALITY = Structure({"attested": List(ATTESTED_HEADER, least=1)}, rule=_heights_ascend)
+
+
+def _exactly_one(proof):
+    need(sum(part is not None for part in proof.values()) == 1, "malformed", "not exactly one proof")
+
+
+_PROOFS_1 = {"read": Optional(READ_PROOF), "event": Optional(EVENT_PROOF)}
+_PROOFS_2 = {**_PROOFS_1, "equivocation": Optional(EQUIVOCATION), "fork": Optional(FORK)}
+PROOF_FILE_1 = Structure(
+    {"version": VERSION_1, "proof": Structure(_PROOFS_1, rule=_exactly_one)}, bytes_max=4 * KIB * KIB
+)
+PROOF_FILE = Structure(
+    {"version": Int(2, 2), "proof": Structure(_PROOFS_2, rule=_exactly_one), "finality": Optional(FINALITY)},
+    bytes_max=4 * KIB * KIB,
+)
+
+# The society
+
+SCORE = Score()
+PERSONALITY = Enumeration(
+    "Lawful", "Neutral", "Chaotic", "Memetic", "Greedy", "Dramatic", "Rational", "Emotional", "Strategic"
+)
+STATUS = Enumeration("Active", "Inactive", "Maintenance", "Suspended")
+INTERACTION = Enumeration("Friend", "Rival", "ChaoticAlliance", "DramaticNemesis", "NeutralObserver")
+MEME_TYPE = Enumeration("Image", "Gif", "Video", "Text", "Ascii", "Composite", "Interactive")
+BENEFIT = Enumeration("StakeBoost", "DramaBoost", "VotingPower", "MemeInfluence")
+PURPOSE_KIND = Enumeration("BlockProduction", "MemePromotion", "Governance", "Defence", "Social", "Other")
+ALLIANCE_STATE = Enumeration("Forming", "Active", "Contested", "Dissolved", "Expired")
+PURPOSE = Structure({"kind": PURPOSE_KIND, "text": Optional(Text(64, least=1))})
+TERMS = Structure(
+    {"duration": U64, "benefits": List(BENEFIT), "conditions": List(Text(256, least=1), most=8)}
+)
+CONTENT = Structure({"hash": HASH, "size": U64})
+IDS_32 = List(ID, most=32)
+TAGS = List(Text(32, least=1), most=16)
+ENTRY = {"namespace": Text(32, least=1), "key": Text(64, least=1)}
+SOCIETY_PARAMETERS = Structure({"alliance_duration_max": U64, "meme_half_life": U64})
+
+KINDS = {
+    "AccountRegistration": (1, Structure({})),
+    "KeyRotation": (2, Structure({"new_key": PUBLIC_KEY})),
+    "AgentRegistration": (256, Structure({"personality": PERSONALITY})),
+    "StatusUpdate": (257, Structure({"status": STATUS, "reason": Text(256, least=1), "expected": Optional(U64)})),
+    "ReputationUpdate": (258, Structure({"subject": ID, "rating": SCORE})),
+    "AllianceFormation": (
+        272,
+        Structure({"members": List(ID, most=64, least=2), "purpose": PURPOSE, "terms": TERMS, "exclusive": Flag()}),
+    ),
+    "SocialInteraction": (
+        288,
+        Structure(
+            {
+                "kind": INTERACTION, "targets": List(ID, most=32, least=1), "content": Optional(HASH),
+                "sentiment": SCORE, "drama": U8,
+            }
+        ),
+    ),
+    "MemePublication": (
+        304,
+        Structure(
+            {
+                "content_type": MEME_TYPE, "content": CONTENT, "inline": Optional(Bytes(most=64 * KIB)),
+                "metadata": Text(512), "references": List(ID, most=16), "tags": TAGS, "targets": IDS_32,
+            }
+        ),
+    ),
+    "MemeInfluence": (305, Structure({"meme": ID, "impact": SCORE, "sentiment": SCORE, "affected": IDS_32})),
+    "CustomSet": (320, Structure({**ENTRY, "value": Bytes(most=4 * KIB)})),
+    "CustomDelete": (321, Structure(ENTRY)),
+}
+
+MEMBERSHIP = Structure({"id": ID, "expires_at": U64, "exclusive_for": Optional(Bytes(16))})
+COUNTERS = ("ratings", "friend", "rival", "chaotic_alliance", "dramatic_nemesis", "neutral_observer", "memes")
+RECORDS = {
+    "AgentCount": Structure({"agents": U64}),
+    "Agent": Structure(
+        {
+            "personality": PERSONALITY, "reputation": SCORE, "influence": SCORE, "status": STATUS,
+            "status_reason": Text(256), "status_since": U64, "status_expected": Optional(U64),
+            "alliances": List(MEMBERSHIP), "registered_at": U64, "ordinal": U64,
+        }
+    ),
+    "Entry": KINDS["CustomSet"][1],
+    "Alliance": Structure(
+        {
+            "members": List(ID, ascending=bytes), "purpose": PURPOSE, "terms": TERMS, "exclusive": Flag(),
+            "state": ALLIANCE_STATE, "formed_at": U64, "expires_at": U64,
+        }
+    ),
+    "Relationship": Structure(
+        {
+            "trust": SCORE, "last_updated": U64, "counts": Structure({name: U32 for name in COUNTERS}),
+            "events": List(Structure({"height": U64, "index": U32}), most=16),
+        }
+    ),
+    "InfluenceScore": Structure({"value": SCORE, "updated_at": U64, "count": U32}),
+    "Meme": Structure(
+        {
+            "creator": ID, "created_at": U64, "content_type": MEME_TYPE, "content": CONTENT, "metadata": Text(512),
+            "references": List(ID, most=16), "tags": TAGS, "targets": IDS_32,
+        }
+    ),
+    "InfluenceTurn": Structure({"hour": U64}),
+}
