@@ -33,6 +33,11 @@ bench *ARGS:
 fuzz CASES="20000":
     PROPTEST_CASES={{CASES}} cargo test --release --workspace
 
+# Faults of every kind at random under load, then a flood; SEED repeats an order of faults
+torture SECONDS="600" SEED="":
+    CHAOSCHAIN_TORTURE_SECONDS={{SECONDS}} CHAOSCHAIN_SEED={{SEED}} CHAOSCHAIN_OVERLOAD_SECONDS=30 \
+        cargo test --release -p chaoschain-tests --test suite -- --nocapture --test-threads 1 torture:: overload::
+
 fmt:
     cargo fmt --all
 

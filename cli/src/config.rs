@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chaoschain_command::{CommandOptions, Rate};
 use chaoschain_events::nats::NatsOptions;
-use chaoschain_projector::BlockLimits;
+use chaoschain_projector::{ATTEST_INTERVAL, BlockLimits};
 use figment::Figment;
 use figment::providers::{Env, Format as _, Serialized, Toml};
 use serde::{Deserialize, Serialize};
@@ -107,7 +107,7 @@ impl Default for Config {
             nats_replicas: 1,
             nats_server: None,
             managed_port: 0,
-            attest_ms: 500,
+            attest_ms: ATTEST_INTERVAL.as_millis() as u64,
             log_level: String::new(),
             log_format: LogFormat::Text,
             linger_ms: 20,

@@ -12,6 +12,9 @@ use crate::shared::{Appended, Note, Shared};
 
 /// How long to wait before an unclear position is read again.
 const READ_BACK_RETRY: Duration = Duration::from_millis(50);
+/// How far the log goes at least where an append did not take place and that is all that is known. What it expected says
+/// nothing: the appends before it may have failed as well.
+const NOWHERE: Sequence = Sequence(0);
 
 /// Starts the append of block `number`; the producer is told what became of it.
 ///
@@ -42,7 +45,7 @@ async fn outcome(
     let answer = tokio::time::timeout(options.append_patience, &mut append).await;
     let late = answer.is_err();
     if let Ok(answer) = answer
-        && let Some(appended) = decided(answer, expected)
+        && let Some(appended) = decided(answer)
     {
         return appended;
     }
@@ -53,25 +56,24 @@ async fn outcome(
         if late {
             tokio::select! {
                 biased;
-                answer = &mut append => if let Some(appended) = decided(answer, expected) {
+                answer = &mut append => if let Some(appended) = decided(answer) {
                     return appended;
                 },
                 appended = appears(log, position, message) => return appended,
             }
         }
         // It may still come: should it, the next append there loses, and its events are found to be history.
-        look(log, position, message).await.unwrap_or(Appended::Lost(expected))
+        look(log, position, message).await.unwrap_or(Appended::Lost(NOWHERE))
     };
     tokio::time::timeout(options.outcome_patience, search).await.unwrap_or(Appended::Unknown)
 }
 
 /// What the log's own answer says of an append; `None` where it leaves that open.
-fn decided(answer: Result<Sequence, AppendError>, expected: Sequence) -> Option<Appended> {
+fn decided(answer: Result<Sequence, AppendError>) -> Option<Appended> {
     Some(match answer {
         Ok(sequence) => Appended::Landed(sequence),
         Err(AppendError::TipMoved { tip }) => Appended::Lost(tip),
-        // Nothing was appended and the tip is what it was.
-        Err(AppendError::Busy { .. }) => Appended::Lost(expected),
+        Err(AppendError::Busy { .. }) => Appended::Lost(NOWHERE),
         Err(AppendError::Unclear { .. }) => return None,
         Err(error) => Appended::Refused { code: error.code(), message: error.to_string() },
     })
@@ -118,15 +120,24 @@ pub(crate) fn catch_up(shared: &Arc<Shared>, sequence: Sequence) {
 
 /// Tells the producer when the projection has looked at everything that the log has now.
 pub(crate) fn catch_up_to_tip(shared: &Arc<Shared>) {
+    tell_at_tip(shared, |tip| Note::CaughtUp(tip.is_some()));
+}
+
+/// As [`catch_up_to_tip`], and tells how far that is.
+pub(crate) fn reach_tip(shared: &Arc<Shared>) {
+    tell_at_tip(shared, Note::ReachedTip);
+}
+
+fn tell_at_tip(shared: &Arc<Shared>, note: fn(Option<Sequence>) -> Note) {
     let shared = Arc::clone(shared);
     let runtime = shared.runtime.clone();
     runtime.spawn(async move {
         let reached = async {
             let tip = shared.projection.log().tip().await.ok()?;
-            shared.projection.wait_cursor(tip).await.ok()
+            shared.projection.wait_cursor(tip).await.ok().map(|()| tip)
         };
         let reached = tokio::time::timeout(shared.options.outcome_patience, reached).await;
-        shared.tell(|core| core.notes.push_back(Note::CaughtUp(matches!(reached, Ok(Some(()))))));
+        shared.tell(|core| core.notes.push_back(note(reached.ok().flatten())));
     });
 }
 

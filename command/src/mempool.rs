@@ -15,7 +15,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use chaoschain_events::envelope::VerifiedEnvelope;
-use chaoschain_schemas::{AccountId, PublicKey};
+use chaoschain_schemas::{AccountId, PublicKey, Sequence};
 
 use crate::options::MempoolLimits;
 
@@ -45,6 +45,8 @@ pub(crate) struct Entry {
     order: u64,
     /// Whether a block with it may be in the log without our knowing: then no refusal is a fact.
     pub(crate) maybe_landed: bool,
+    /// How far the log went at some moment since it came in, if it was asked.
+    pub(crate) log_reached: Option<Sequence>,
 }
 
 struct Queued {
@@ -150,7 +152,7 @@ impl Mempool {
         for heir in announced(&event) {
             self.submitters.entry(heir).or_default().announced += 1;
         }
-        let entry = Entry { event, arrived: now, order: self.next_order, maybe_landed: false };
+        let entry = Entry { event, arrived: now, order: self.next_order, maybe_landed: false, log_reached: None };
         self.next_order += 1;
         self.events += 1;
         self.bytes += bytes;

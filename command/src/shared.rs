@@ -43,6 +43,8 @@ pub(crate) enum Note {
     Appended(u64, Appended),
     /// The projection has looked at everything it was to look at; not so when it stopped or took too long.
     CaughtUp(bool),
+    /// The same up to here, where the log ended when it was asked; `None` when that could not be found out.
+    ReachedTip(Option<Sequence>),
 }
 
 /// What became of an append, after reading back where that was needed.

@@ -4,12 +4,14 @@
 mod support;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
 use chaoschain_command::{CommandService, Peer};
 use chaoschain_events::attest::{Board, LocalBoard, Posted, sign_attestation};
-use chaoschain_events::log::{EventLog, LogError, ReadLimits};
+use chaoschain_events::log::{AppendError, Entry, EventLog, LogError, ReadLimits, Subscription};
 use chaoschain_projector::Projection;
-use chaoschain_schemas::{ATTESTATION_VERSION, Attestation, Hash, Height, SignedAttestation};
+use chaoschain_schemas::{ATTESTATION_VERSION, Attestation, Hash, Height, Sequence, SignedAttestation};
 use futures::future::{BoxFuture, FutureExt as _};
 use futures::stream::BoxStream;
 use support::*;
@@ -55,12 +57,9 @@ async fn a_log_that_lost_attested_blocks_takes_no_others() {
         error.to_string().contains("attested block 3") && error.to_string().contains("ends at block 0"),
         "{error}"
     );
-    assert_eq!(
-        (node.log.tip().await.unwrap().0, node.log.appends.load(std::sync::atomic::Ordering::SeqCst)),
-        (1, 0)
-    );
+    assert_eq!((node.log.tip().await.unwrap().0, node.log.appends.load(Ordering::SeqCst)), (1, 0));
     // With some of it back, it is still less.
-    let entries = whole.log.read(chaoschain_schemas::Sequence(2), ReadLimits::default()).await.unwrap();
+    let entries = whole.log.read(Sequence(2), ReadLimits::default()).await.unwrap();
     for (nth, entry) in entries.into_iter().enumerate() {
         node.log.append(node.log.tip().await.unwrap(), entry.message).await.unwrap();
         node.caught_up().await;
@@ -86,21 +85,99 @@ async fn a_log_that_lost_attested_blocks_takes_no_others() {
 async fn a_node_that_is_late_is_not_held_back() {
     let one = node().await;
     let board = board(&one);
-    let log: Arc<dyn EventLog> = one.log.clone();
+    let gate = Arc::new(Semaphore::new(0));
+    let log: Arc<dyn EventLog> = Arc::new(Late { log: one.log.clone(), gate: gate.clone() });
     let projection = open(&one.dir.path().join("other"), &log).await;
     projection.follow_board(board.clone());
     let two = CommandService::start(projection.clone(), producer(2), options()).unwrap();
-    for number in 0..40 {
-        let receipt = one.service.submit(author(2 * number).register(), Peer::Local).await.unwrap();
-        board.publish(attest(receipt.height, receipt.header_hash)).await.unwrap();
-        attested(&projection, receipt.height.0).await;
-        let answer = two.submit(author(2 * number + 1).register(), Peer::Local).await.unwrap();
-        assert!(answer.height > receipt.height);
-    }
+    let receipt = one.service.submit(author(1).register(), Peer::Local).await.unwrap();
+    board.publish(attest(receipt.height, receipt.header_hash)).await.unwrap();
+    attested(&projection, 1).await;
+    assert_eq!(projection.head().height(), Height(0));
+    let reads = one.log.reads.load(Ordering::SeqCst);
+    let submitted = two.submit(author(2).register(), Peer::Local);
+    let opened = async {
+        while two.status().pending == 0 && two.status().refused.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        gate.add_permits(1);
+    };
+    let (answer, ()) = tokio::join!(submitted, opened);
+    assert_eq!(answer.unwrap().height, Height(2));
     assert_eq!(two.status().stalled, None);
+    assert_eq!(one.log.reads.load(Ordering::SeqCst), reads, "nothing was appended in vain and read back");
     two.shut_down().await;
     tokio::task::spawn_blocking(move || projection.close()).await.unwrap();
     one.close().await;
+}
+
+/// A log whose news come only when the gate is open.
+#[derive(Debug)]
+struct Late {
+    log: Arc<Scripted>,
+    gate: Arc<Semaphore>,
+}
+
+#[derive(Debug)]
+struct LateSubscription {
+    subscription: Box<dyn Subscription>,
+    gate: Arc<Semaphore>,
+}
+
+impl Subscription for LateSubscription {
+    fn next_batch(&mut self) -> BoxFuture<'_, Result<Vec<Entry>, LogError>> {
+        async {
+            drop(self.gate.acquire().await.unwrap());
+            self.subscription.next_batch().await
+        }
+        .boxed()
+    }
+}
+
+impl EventLog for Late {
+    fn append(&self, tip: Sequence, message: Bytes) -> BoxFuture<'static, Result<Sequence, AppendError>> {
+        self.log.append(tip, message)
+    }
+
+    fn tip(&self) -> BoxFuture<'_, Result<Sequence, LogError>> {
+        self.log.tip()
+    }
+
+    fn first(&self) -> BoxFuture<'_, Result<Sequence, LogError>> {
+        self.log.first()
+    }
+
+    fn read(&self, from: Sequence, limits: ReadLimits) -> BoxFuture<'_, Result<Vec<Entry>, LogError>> {
+        self.log.read(from, limits)
+    }
+
+    fn follow(
+        &self,
+        from: Sequence,
+        limits: ReadLimits,
+    ) -> BoxFuture<'_, Result<Box<dyn Subscription>, LogError>> {
+        async move {
+            let (subscription, gate) = (self.log.follow(from, limits).await?, Arc::clone(&self.gate));
+            Ok(Box::new(LateSubscription { subscription, gate }) as Box<dyn Subscription>)
+        }
+        .boxed()
+    }
+
+    fn compact(&self, before: Sequence) -> BoxFuture<'_, Result<Sequence, LogError>> {
+        self.log.compact(before)
+    }
+
+    fn message_bytes_max(&self) -> usize {
+        self.log.message_bytes_max()
+    }
+
+    fn description(&self) -> String {
+        self.log.description()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.log.close()
+    }
 }
 
 /// A board that cannot be read until the gate opens.

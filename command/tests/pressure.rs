@@ -135,6 +135,28 @@ async fn a_line_that_breaks_anywhere_is_built_again() {
     }
 }
 
+/// Where the log ends is known only as far as it was folded: a place that was hoped for is nothing to wait for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_whole_line_that_is_lost_is_sealed_again_at_once() {
+    let gate = Arc::new(Semaphore::new(0));
+    let lost = || Fate::GatedLost(gate.clone());
+    let mut options = options();
+    options.block.events = 1;
+    let node = node_with(options, [Fate::Pass, lost(), lost(), lost()]).await;
+    // Whoever sealed the newest block may have several on their way.
+    node.service.submit(author(0).register(), Peer::Local).await.unwrap();
+    let envelopes = registrations(4).split_off(1);
+    let outcomes = submit_all(&node, envelopes.clone());
+    while node.service.status().in_flight < 3 {
+        tokio::task::yield_now().await;
+    }
+    gate.add_permits(3);
+    for (outcome, envelope) in gather(outcomes, 3).await.into_iter().zip(&envelopes) {
+        assert_in_log(&node.projection, &outcome.unwrap(), envelope).await;
+    }
+    node.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn overload_is_answered_busy_and_the_rest_is_served() {
     const COUNT: u16 = 200;

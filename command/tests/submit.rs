@@ -4,6 +4,7 @@
 mod support;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use chaoschain_command::{CommandService, DryRun, Outcome, Peer};
 use chaoschain_events::log::{EmbeddedLog, EmbeddedOptions, EventLog};
@@ -234,4 +235,39 @@ async fn two_producers_race_and_lose_nothing() {
     for service in services {
         service.shut_down().await;
     }
+}
+
+/// A service that has not folded yet what another one has sealed cannot know that it should refuse.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_is_behind_refuses_nothing_that_the_log_has_accepted() {
+    let ahead = node().await;
+    let dir = tempfile::tempdir().unwrap();
+    let log = Arc::new(Scripted::new(ahead.log.clone(), []));
+    let as_log: Arc<dyn EventLog> = log.clone();
+    let projection = open(&dir.path().join("state"), &as_log).await;
+    let behind = CommandService::start(projection.clone(), producer(2), options()).unwrap();
+    let ana = author(1);
+    let heir = Author { id: ana.id, key: author(2).key };
+    submit(&ahead.service, &ana.register()).await.unwrap();
+    caught_up(&projection).await;
+    log.delivers.send_replace(false);
+    let new_key = json!({ "new_key": heir.key.public().to_string() });
+    let rotation = Author::with_parties(&ana.body("KeyRotation", &new_key, 0, 1), &[&ana, &heir]);
+    submit(&ahead.service, &rotation).await.unwrap();
+    let receipt = submit(&ahead.service, &heir.act(0, 2)).await.unwrap();
+    let asked = log.tips.load(Ordering::SeqCst);
+    let again = tokio::spawn({
+        let (behind, envelope) = (behind.clone(), heir.act(0, 2));
+        async move { submit(&behind, &envelope).await }
+    });
+    while !again.is_finished() && log.tips.load(Ordering::SeqCst) == asked {
+        tokio::task::yield_now().await;
+    }
+    log.delivers.send_replace(true);
+    assert_eq!(again.await.unwrap(), Ok(receipt));
+    // What is still refused then is refused.
+    assert_eq!(code(&submit(&behind, &ana.act(0, 3)).await), "key_wrong");
+    behind.shut_down().await;
+    tokio::task::spawn_blocking(move || projection.close()).await.unwrap();
+    ahead.close().await;
 }

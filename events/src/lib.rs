@@ -1,7 +1,8 @@
 //! Signing, verification, blocks and the log of chaoschain.
 //!
 //! Bytes that came from elsewhere become types here: [`envelope::VerifiedEnvelope`] and [`block::VerifiedBlock`] can
-//! only be had by checking, and say in their docs what that did not check. [`log`] is where sealed blocks live.
+//! only be had by checking, and say in their docs what that did not check. [`log`] is where sealed blocks live, [`attest`]
+//! where validators' words about them do; both on this machine or on NATS.
 //! [`nats`] is the connection of a process to NATS, [`micro`] what services answer with there, [`trace`] which request a log
 //! line belongs to.
 //!

@@ -4,9 +4,14 @@
 //! follows the log, publishes every new head to readers, and leaves storing to a background writer. [`recover`] starts
 //! again from what is stored.
 //!
+//! What validators say of the chain comes beside it: [`attestations`] draws finality from their words, [`attestor`] is a
+//! validator's own. And logs can lose or change what they had: [`anchor`] finds our place in one, or writes down why there is
+//! none, [`archive`] keeps every block when the log is elsewhere, and [`restore`] puts lost ones back.
+//!
 //! # Invariants
 //! - Memory first, redb behind: rows, height and root become durable together, never one without the others.
 //! - The state that is served was folded here, from verified blocks, and its root equals the header's.
+//! - What was folded is never taken back: a log that has lost or changed it stops the projection at its last good height.
 
 mod anchor;
 mod archive;

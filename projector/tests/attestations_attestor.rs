@@ -292,6 +292,26 @@ async fn what_could_not_be_published_is_published_unchanged() {
     node.close().await;
 }
 
+/// As on a full disk: what cannot be written down is not published, and is once it can.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_written_down_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_log, node) = chain_of(dir.path(), 1, 1).await;
+    let board = MemoryBoard::new();
+    let file = dir.path().join("attest");
+    // Where the new file would be written first.
+    let in_the_way = file.join("attested.json.new");
+    fs::create_dir_all(&in_the_way).unwrap();
+    let attestor = start(&node.projection, &board, &file).unwrap();
+    obstacle(&attestor, "attest_file").await;
+    assert_eq!((board.posts(), stored(&file)), (Vec::new(), None));
+    fs::remove_dir(&in_the_way).unwrap();
+    assert_eq!(board.heights(1).await, [1]);
+    assert_eq!(stored(&file).as_ref(), board.posts().first());
+    attestor.shut_down().await;
+    node.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_has_stopped_attests_nothing() {
     let dir = tempfile::tempdir().unwrap();

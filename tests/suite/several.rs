@@ -2,15 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use chaoschain_events::attest::{Board as _, JetStreamBoard, sign_attestation};
+use chaoschain_events::log::{EventLog, ReadLimits};
 use chaoschain_events::nats::{Nats, Subjects};
 use chaoschain_events::signature::SecretKey;
 use chaoschain_schemas::api::{BatchOutcome, Receipt};
 use chaoschain_schemas::society::ReputationUpdate;
 use chaoschain_schemas::{
-    ATTESTATION_VERSION, AccountId, Attestation, Blob, ChainId, Fixed, Hash, Height, TransitionId, codec,
+    ATTESTATION_VERSION, AccountId, Attestation, Blob, ChainId, Fixed, Hash, Height, Sequence, TransitionId,
+    codec,
 };
 use chaoschain_test_support::nats::Server;
 use tokio::runtime::Runtime;
@@ -230,4 +234,44 @@ fn finality_goes_on_with_one_faulty_validator_of_four() {
     let file = state.join(&evidence[0]);
     json(&["verify", "proof", file.to_str().unwrap(), "--trust", trust.to_str().unwrap()]);
     runtime.block_on(audit(log, &network.home.path().join("audit"), &receipts));
+}
+
+#[test]
+fn what_is_no_history_is_skipped_by_everyone() {
+    let Some(server) = Server::start() else { return };
+    let shape = Shape { commands: 1, queries: 2, validators: 0, replicas: 1 };
+    let (network, other) = (Network::new(&server.url(), shape), Network::new(&server.url(), shape));
+    let command = network.commands[0].up();
+    let early = network.queries[0].up();
+    let mut signed = signed(network.chain, 10, 4);
+    let later = signed.split_off(signed.len() / 2);
+    let mut receipts = over_http(&command, &signed);
+    let runtime = runtime();
+    let (_nats, log) = runtime.block_on(network.log());
+    let (_other_nats, other_log) = runtime.block_on(other.log());
+    runtime.block_on(async {
+        let read = |log: Arc<dyn EventLog>, at| async move {
+            log.read(Sequence(at), ReadLimits::default()).await.unwrap().swap_remove(0).message
+        };
+        let stale = read(Arc::clone(&log), 2).await;
+        let foreign = read(other_log, 1).await;
+        let mut broken = stale.to_vec();
+        let last = broken.len() - 1;
+        broken[last] ^= 1;
+        for message in [stale, foreign, broken.into(), Bytes::from_static(b"no block at all"), Bytes::new()] {
+            // The service may append meanwhile; whoever has write access simply tries again.
+            while log.append(log.tip().await.unwrap(), message.clone()).await.is_err() {}
+        }
+    });
+    receipts.extend(over_http(&command, &later));
+    let height = command.status_height();
+    let late = network.queries[1].up();
+    let roots = [&early, &late].map(|query| query.root_at_least(height, PATIENCE));
+    assert_eq!(roots[0], roots[1]);
+    let audited = runtime.block_on(audit(log, &network.home.path().join("audit"), &receipts));
+    assert_eq!(audited.skipped.values().sum::<u64>(), 5, "{audited:?}");
+    for query in [early, late] {
+        let skipped = query.get("/v1/status").1["value"]["skipped"].clone();
+        assert_eq!(skipped, serde_json::json!(audited.skipped), "everyone skips alike");
+    }
 }

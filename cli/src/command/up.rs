@@ -210,7 +210,8 @@ impl Running {
         tracing::info!("roles: {}", roles.names().join(", "));
         self.board = match node.home.board(config, dir, chain.id, roles.command.is_some()).await {
             Ok(board) => Some(board),
-            Err(error) if roles.validator.is_none() => {
+            // Who only reads can do without. A producer has to know what validators have attested.
+            Err(error) if roles.validator.is_none() && roles.command.is_none() => {
                 tracing::warn!("finality is not known here: {error}");
                 None
             }

@@ -35,6 +35,7 @@ fn finality(projection: &Projection) -> Value {
         "finalized": attestations.finalized(),
         "highest_attested": attestations.highest_attested(),
         "validators": attestations.validators(),
+        "attestations": attestations.status(),
     })
 }
 
@@ -112,6 +113,15 @@ fn of_projection(projection: &Projection, status: &ProjectionStatus, to: &Scrape
     }
     let attested = attestations.highest_attested().0;
     gauge("highest_attested_height", "What more than a third of the weight attests", attested);
+    let status = attestations.status();
+    count("attestations_total", "Attestations that were news", status.heard);
+    to.counts(
+        "chaoschain_projection_attestations_refused_total",
+        "Attestations that count for nothing, by code",
+        "code",
+        status.refused.iter().map(|(code, count)| (*code, *count)),
+    );
+    gauge("equivocators", "Validators that have signed two hashes at one height", status.equivocators);
 }
 
 fn of_command(status: &CommandStatus, to: &Scrape) {

@@ -9,8 +9,10 @@
 //! # Invariants
 //! - A block is appended only at the position after its parent's, so what the log takes is the next valid block.
 //! - No block is appended at or below a height that validators have attested.
-//! - A refusal is answered when every block it was judged on is in the log; until then it is no fact.
+//! - A refusal is answered when every block it was judged on is in the log, and the log held no more when it was judged;
+//!   until then it is no fact.
 
+mod doubt;
 mod guard;
 mod recovery;
 
@@ -69,6 +71,7 @@ pub(crate) struct BlockProducer {
     stalls: u32,
     newest_own: Hash,
     guard: guard::Guard,
+    doubts: doubt::Doubts,
     /// When the service stops: the last moment for answers.
     stop_at: Option<Instant>,
     jitter: RandomState,
@@ -97,6 +100,7 @@ impl BlockProducer {
             stalls: 0,
             newest_own: Hash::ZERO,
             guard: guard::Guard::default(),
+            doubts: doubt::Doubts::default(),
             stop_at: None,
             jitter: RandomState::new(),
         }
@@ -147,6 +151,7 @@ impl BlockProducer {
                         block.appended = Some(appended);
                     }
                 }
+                Note::ReachedTip(tip) => self.reached_tip(tip),
                 Note::CaughtUp(reached) => {
                     if !reached {
                         self.guard.asked_for = None;
@@ -316,7 +321,7 @@ impl BlockProducer {
         let Some(proposed) = proposed else {
             match self.in_flight.back_mut() {
                 Some(newest) => newest.refused.extend(refused),
-                None => self.refuse(refused),
+                None => self.refuse_if_newest(refused, position),
             }
             return;
         };

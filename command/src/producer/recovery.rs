@@ -107,6 +107,7 @@ impl BlockProducer {
     /// Answers whoever is left. What is still on its way may land; nobody here would know.
     pub(super) fn finish(mut self) {
         let mut entries = std::mem::take(&mut self.rejudge);
+        entries.extend(self.doubts.take_all());
         for block in self.in_flight.drain(..) {
             let landable = !matches!(block.appended, Some(Appended::Lost(_) | Appended::Refused { .. }));
             for mut entry in block.entries {

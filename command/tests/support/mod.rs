@@ -25,7 +25,7 @@ use chaoschain_state::control::{kind_named, transition_from_json};
 use chaoschain_state::domain::Machine;
 use futures::future::BoxFuture;
 use serde_json::{Value as Json, json};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 pub const START: Timestamp = Timestamp(1_700_000_000_000_000);
 pub const DAY: u64 = 24 * 3_600_000_000;
@@ -234,6 +234,8 @@ pub enum Fate {
     UnclearLanded,
     /// It does not land, and the answer is lost.
     UnclearLost,
+    /// As before, and that is said once the gate has a permit.
+    GatedLost(Arc<Semaphore>),
     /// Somebody else's message takes its place.
     Beaten,
     /// It waits until the gate has a permit.
@@ -247,12 +249,39 @@ pub struct Scripted {
     script: Mutex<VecDeque<Fate>>,
     pub appends: AtomicU64,
     pub reads: AtomicU64,
+    pub tips: AtomicU64,
+    /// Whether followers get anything.
+    pub delivers: watch::Sender<bool>,
+}
+
+/// A reader that gets nothing while the log does not deliver.
+#[derive(Debug)]
+struct Held {
+    inner: Box<dyn Subscription>,
+    delivers: watch::Receiver<bool>,
+}
+
+impl Subscription for Held {
+    fn next_batch(&mut self) -> BoxFuture<'_, Result<Vec<Entry>, LogError>> {
+        Box::pin(async {
+            let batch = self.inner.next_batch().await;
+            self.delivers.wait_for(|delivers| *delivers).await.expect("the log outlives its readers");
+            batch
+        })
+    }
 }
 
 impl Scripted {
     pub fn new(inner: Arc<dyn EventLog>, script: impl IntoIterator<Item = Fate>) -> Self {
         let script = Mutex::new(script.into_iter().collect());
-        Self { inner, script, appends: AtomicU64::new(0), reads: AtomicU64::new(0) }
+        Self {
+            inner,
+            script,
+            appends: AtomicU64::new(0),
+            reads: AtomicU64::new(0),
+            tips: AtomicU64::new(0),
+            delivers: watch::Sender::new(true),
+        }
     }
 
     pub fn script(&self, fates: impl IntoIterator<Item = Fate>) {
@@ -280,6 +309,10 @@ impl EventLog for Scripted {
                 })
             }
             Fate::UnclearLost => Box::pin(async { Err(unclear) }),
+            Fate::GatedLost(gate) => Box::pin(async move {
+                gate.acquire().await.expect("the gate stays open").forget();
+                Err(unclear)
+            }),
             Fate::Beaten => {
                 let other = self.inner.append(expected_tip, Bytes::from_static(b"no block at all"));
                 let append = self.inner.append(expected_tip, message);
@@ -299,6 +332,7 @@ impl EventLog for Scripted {
     }
 
     fn tip(&self) -> BoxFuture<'_, Result<Sequence, LogError>> {
+        self.tips.fetch_add(1, Ordering::SeqCst);
         self.inner.tip()
     }
 
@@ -316,7 +350,11 @@ impl EventLog for Scripted {
         from: Sequence,
         limits: ReadLimits,
     ) -> BoxFuture<'_, Result<Box<dyn Subscription>, LogError>> {
-        self.inner.follow(from, limits)
+        Box::pin(async move {
+            let held =
+                Held { inner: self.inner.follow(from, limits).await?, delivers: self.delivers.subscribe() };
+            Ok(Box::new(held) as Box<dyn Subscription>)
+        })
     }
 
     fn compact(&self, before: Sequence) -> BoxFuture<'_, Result<Sequence, LogError>> {

@@ -39,9 +39,9 @@ pub enum NatsError {
     },
     /// No TLS connection can be made.
     #[error(
-        "no TLS connection to the NATS server at {url} ({reason}): check that tls_ca holds the authority that signed \
-         the server's certificate, that the certificate names this host, and tls_cert and tls_key if the server asks \
-         for them"
+        "no TLS connection to the NATS server at {url} ({reason}): check that the server speaks TLS, that tls_ca holds \
+         the authority that signed its certificate, that the certificate names this host, and tls_cert and tls_key if \
+         the server asks for them"
     )]
     Tls {
         /// Where, without passwords.

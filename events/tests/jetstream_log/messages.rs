@@ -90,6 +90,20 @@ async fn options_that_cannot_be_used() {
     assert!(error.to_string().ends_with("its seed is not one: nothing can be signed with it"), "{error}");
 }
 
+#[tokio::test]
+async fn a_server_without_tls() {
+    let Some(server) = Server::start() else { return };
+    let url = server.url().replace("nats://", "tls://");
+    let error = failure(at(&url)).await;
+    assert_eq!(error.code(), "nats_tls");
+    assert_eq!(
+        error.to_string().replace(&url, "URL"),
+        "no TLS connection to the NATS server at URL (received corrupt message of type InvalidContentType): check that \
+         the server speaks TLS, that tls_ca holds the authority that signed its certificate, that the certificate names \
+         this host, and tls_cert and tls_key if the server asks for them"
+    );
+}
+
 #[test]
 fn passwords_are_not_shown() {
     let options = at("nats://ana:s3cret@one:4222,t0ken@two,nats://three");

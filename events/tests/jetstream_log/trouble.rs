@@ -91,6 +91,30 @@ async fn without_a_connection_appends_are_refused_and_readers_wait() {
     assert!(state.connected && state.reconnects == 1, "{state:?}");
 }
 
+/// A consumer that goes on saying that it is there, and brings nothing of what there is: the leader is asked in between.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_consumer_that_stands_still_is_found_out() {
+    let Some(server) = Server::start() else { return };
+    let chain = new_chain();
+    let (log, beside) = (open(&server.url(), chain).await, nats(&server.url()).await);
+    let mut subscription = log.follow(Sequence(1), ReadLimits::default()).await.unwrap();
+    fill(&*log, 1).await;
+    assert_eq!(take(&mut *subscription, 1).await, filled(1..=1));
+    // A reader doubts less often the longer nothing comes, and this one has come as far with that as it gets.
+    let idle = tokio::time::timeout(std::time::Duration::from_secs(5), subscription.next_batch()).await;
+    assert!(idle.is_err(), "{idle:?}");
+    let names = raw_stream(&beside, chain).await.consumer_names();
+    let names: Vec<_> = futures::StreamExt::collect(names).await;
+    let [Ok(name)] = &names[..] else { panic!("{names:?}") };
+    let subject = format!("$JS.API.CONSUMER.PAUSE.{}.{name}", Subjects::of(chain).log_stream());
+    let paused = beside.client().request(subject, r#"{"pause_until":"2200-01-01T00:00:00Z"}"#.into()).await;
+    assert!(paused.unwrap().payload.windows(13).any(|text| text == b"\"paused\":true"), "it does not stand still");
+    fill(&*log, 1).await;
+    let found = tokio::time::timeout(std::time::Duration::from_secs(60), take(&mut *subscription, 1)).await;
+    assert_eq!(found, Ok(filled(2..=2)));
+    assert_eq!(log.status().consumers_remade, 1);
+}
+
 /// A server that was killed and forgot what it had acknowledged: noticed by whoever has seen it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tail_that_is_lost_is_noticed() {

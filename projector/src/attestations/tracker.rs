@@ -390,6 +390,19 @@ mod tests {
         assert_eq!(tracker.voices[&account(0)].parked.len(), PARKED_MAX);
     }
 
+    /// Whoever had the key before a rotation can have signed anything; no file would prove it against the key of now.
+    #[test]
+    fn words_under_two_keys_are_no_equivocation() {
+        let mut tracker = Tracker::default();
+        let mut under_new_key = word(0, 5, 0);
+        under_new_key.signed.key = key(9);
+        on_chain(5, |place| {
+            assert_eq!(tracker.hear(place, account(0), word(0, 5, 1)), Heard::New);
+            assert_eq!(tracker.hear(place, account(0), under_new_key), Heard::Known);
+        });
+        assert!(!tracker.is_condemned(&account(0)));
+    }
+
     #[test]
     fn what_was_parked_is_heard_under_its_key() {
         let mut tracker = Tracker::default();

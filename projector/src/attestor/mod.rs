@@ -27,7 +27,7 @@ use work::Work;
 pub use work::{CLOCK_TOLERANCE, PUBLISH_PATIENCE};
 
 /// How often a validator attests, at most, unless it is told otherwise.
-pub const ATTEST_INTERVAL: Duration = Duration::from_millis(250);
+pub const ATTEST_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How an attestor works.
 #[derive(Clone, Debug)]

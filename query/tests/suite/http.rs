@@ -282,6 +282,20 @@ async fn what_the_client_knows_is_not_sent_again() {
     node.close().await;
 }
 
+/// A start looks at the place of the head alone; whatever else was put in is noticed when it is read.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_block_in_the_log_is_not_served() {
+    let node = Node::start().await;
+    let other = node.projection.block_message(Height(1)).await.unwrap().unwrap();
+    let node = node.restart_on_changed_log(2, other).await;
+    let router = router(Query::new(node.projection.clone()));
+    for path in ["/v1/blocks/2", "/v1/blocks/2/raw", "/v1/events/2/0"] {
+        let (status, refusal) = get(&router, path).await;
+        assert_eq!((status.as_u16(), &refusal["code"]), (500, &"log_changed".into()), "{path}: {refusal}");
+    }
+    node.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn status_and_models_answer() {
     let node = Node::start().await;

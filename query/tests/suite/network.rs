@@ -159,6 +159,21 @@ async fn finality_is_waited_for_read_and_verified() {
     network.stop().await;
 }
 
+/// It follows the newest head, whatever is final.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_models_answer_is_not_called_final() {
+    let network = Network::start().await;
+    for validator in [0, 1, 2] {
+        network.attests(validator, 3).await;
+    }
+    network.is_final(3).await;
+    assert_eq!(network.get("/v1/root").await["label"], "finalized");
+    assert_eq!(network.get("/v1/models/leaderboard").await["label"], "producer-signed");
+    let refused = network.refused("/v1/models/leaderboard?finality=finalized").await;
+    assert_eq!(refused, (StatusCode::BAD_REQUEST, json!("argument_wrong")));
+    network.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn words_of_validators_look_so() {
     let network = Network::start().await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chaoschain_events::envelope::{VerifiedEnvelope, sign};
-use chaoschain_events::log::{EmbeddedLog, EmbeddedOptions, EventLog};
+use chaoschain_events::log::{EmbeddedLog, EmbeddedOptions, EventLog, ReadLimits};
 use chaoschain_events::signature::SecretKey;
 use chaoschain_projector::{
     BlockLimits, Confirmed, Producer, Projection, ProjectionOptions, Verdict, seal_genesis,
@@ -189,6 +189,16 @@ impl Node {
     /// A directory of the node's own.
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// The same node after a restart, on a log that has another message in the place of block `height`.
+    pub(crate) async fn restart_on_changed_log(self, height: u64, message: Bytes) -> Self {
+        let log = EmbeddedLog::open(self.dir.path().join("changed"), EmbeddedOptions::default()).unwrap();
+        for entry in self.log.read(Sequence(1), ReadLimits::default()).await.unwrap() {
+            let message = if entry.sequence.0 == height + 1 { message.clone() } else { entry.message };
+            log.append(Sequence(entry.sequence.0 - 1), message).await.unwrap();
+        }
+        Self { log: Arc::new(log), ..self }.restart().await
     }
 
     /// The same node after a restart.

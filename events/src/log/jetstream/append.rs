@@ -212,6 +212,7 @@ impl Writer {
             sent,
             number,
             answer,
+            answered: false,
         };
         waits.spawn(async move {
             let line = Arc::clone(&wait.line);
@@ -282,6 +283,8 @@ struct Wait {
     /// The number of its answer.
     number: u64,
     answer: oneshot::Receiver<Message>,
+    /// Whether it has come: there is no other.
+    answered: bool,
 }
 
 /// What an answer, or its absence, says.
@@ -329,15 +332,18 @@ impl Wait {
     async fn verdict(&mut self) -> Verdict {
         let line = Arc::clone(&self.line);
         let shared = &line.shared;
-        let mut link = shared.nats.watch();
+        let mut connection = shared.nats.watch();
         let losses = self.losses;
-        let lost = async { link.wait_for(|link| link.losses != losses || link.closed).await.map(drop) };
+        let lost = async { connection.wait_for(|link| link.losses != losses || link.closed).await.map(drop) };
         tokio::select! {
             biased;
-            answer = &mut self.answer => match answer {
-                Ok(answer) => self.judge(&answer),
-                Err(_) => Verdict::ReadBack("its answer can no longer come".into()),
-            },
+            answer = &mut self.answer => {
+                self.answered = true;
+                match answer {
+                    Ok(answer) => self.judge(&answer),
+                    Err(_) => Verdict::ReadBack("its answer can no longer come".into()),
+                }
+            }
             denial = denied(&mut self.denials, &shared.subject) => {
                 let reason = NatsError::from(denial).to_string();
                 Verdict::Is(Err(AppendError::Unavailable { reason }))
@@ -369,6 +375,7 @@ impl Wait {
         match line.send(self.headers.clone(), self.message.clone()).await {
             Ok(sent) => {
                 (self.number, self.answer) = sent;
+                self.answered = false;
                 true
             }
             Err(_) => false,
@@ -448,12 +455,11 @@ impl Wait {
         let message = self.message.clone();
         let reading = tokio::time::timeout(READ_BACK_PATIENCE, find(shared, position, &message));
         tokio::pin!(reading);
-        let mut may_answer = true;
         loop {
             tokio::select! {
                 biased;
-                answer = &mut self.answer, if may_answer => {
-                    may_answer = false;
+                answer = &mut self.answer, if !self.answered => {
+                    self.answered = true;
                     if let Ok(Verdict::Is(outcome)) = answer.map(|answer| self.judge(&answer)) {
                         return outcome;
                     }

@@ -49,6 +49,8 @@ pub(super) struct Follower {
     /// What the leader has up to here was erased.
     nothing_to: u64,
     doubt_after: Duration,
+    /// Since when nothing has come and nobody was asked; what only says that it is there does not count.
+    quiet_since: Instant,
     /// Whether the leader already said that there is something, and still nothing came.
     stalled: bool,
     last_word: Instant,
@@ -87,6 +89,7 @@ impl Follower {
             singly: 0,
             nothing_to: 0,
             doubt_after: DOUBT_AFTER,
+            quiet_since: Instant::now(),
             stalled: false,
             last_word: Instant::now(),
         }
@@ -210,7 +213,11 @@ impl Follower {
         if self.pull.is_none() {
             self.make_consumer().await?;
         }
-        let wait = if self.gathered.is_empty() { self.doubt_after } else { GATHER_PATIENCE };
+        let wait = if self.gathered.is_empty() {
+            self.doubt_after
+        } else {
+            GATHER_PATIENCE
+        };
         let messages = self.limits.messages.max(1) - self.gathered.len();
         let bytes = self.limits.bytes.saturating_sub(self.gathered_bytes);
         let Some(pull) = &mut self.pull else { return Ok(true) };
@@ -250,6 +257,7 @@ impl Follower {
             return;
         }
         (self.remakes, self.doubt_after, self.stalled) = (0, DOUBT_AFTER, false);
+        self.quiet_since = Instant::now();
         let entry = Entry { sequence: Sequence(sequence), message };
         self.held = Some(Held { entry, pending, checked: false });
         self.gather_held();
@@ -281,7 +289,7 @@ impl Follower {
                 // After it was made: a consumer does not outlive its stream, so it is of the one that was opened.
                 self.shared.look().await?.check_from(self.next)?;
                 self.pull = Some(pull);
-                self.last_word = Instant::now();
+                (self.last_word, self.quiet_since) = (Instant::now(), Instant::now());
                 Ok(())
             }
             // Why the stream is not there is for the leader to say.
@@ -305,7 +313,9 @@ impl Follower {
             return Ok(false);
         };
         self.singly -= 1;
-        self.held = Some(Held { pending: entry.sequence.0 < view.tip, entry, checked: true });
+        // What it jumps over, if anything, may have been compacted since.
+        let checked = entry.sequence.0 == self.next;
+        self.held = Some(Held { pending: entry.sequence.0 < view.tip, entry, checked });
         Ok(true)
     }
 
@@ -327,8 +337,10 @@ impl Follower {
 
     /// Nothing came for a while: asks the leader whether there is something.
     async fn doubt(&mut self, finite: bool) -> Result<bool, LogError> {
+        let view = self.shared.look().await;
         self.doubt_after = (self.doubt_after * 2).min(DOUBT_AFTER_MAX);
-        let view = self.shared.look().await?;
+        self.quiet_since = Instant::now();
+        let view = view?;
         view.check_from(self.next).inspect_err(|_| self.forget())?;
         if view.tip < self.next || view.tip <= self.nothing_to {
             self.stalled = false;
