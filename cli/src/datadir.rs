@@ -10,7 +10,8 @@
 //!   attestations/      0700  beside it what validators have said of it; or
 //!   nats/              0700  the files of a managed nats-server, or
 //!   blocks/            0700  where the log is on servers elsewhere: the blocks folded from it
-//!   state/             0700  projection.redb, attested.json, and evidence-*.json if the node ever stopped
+//!   validator/         0700  what a validator has signed last; not in `state/`, since that may be thrown away
+//!   state/             0700  projection.redb, and evidence-*.json if the node ever stopped
 //! ```
 
 use std::fs::{self, File, OpenOptions};
@@ -82,6 +83,10 @@ impl DataDir {
 
     pub(crate) fn attestations(&self) -> PathBuf {
         self.root.join("attestations")
+    }
+
+    pub(crate) fn validator(&self) -> PathBuf {
+        self.root.join("validator")
     }
 
     pub(crate) fn blocks(&self) -> PathBuf {

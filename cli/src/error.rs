@@ -151,6 +151,7 @@ fn exit_of(code: &str) -> Exit {
         | "log_locked" | "log_io" | "log_unavailable" | "log_busy" | "log_no_space"
         | "log_append_unclear" | "log_closed" | "thread_unavailable" | "height_not_reached"
         | "not_finalized" | "nats_unreachable" | "nats_no_leader" | "nats_timed_out" => Exit::Unavailable,
+        "nats_option" => Exit::Usage,
         _ => Exit::Refused,
     }
 }
@@ -168,8 +169,22 @@ fn hint_for(code: &str) -> Option<&'static str> {
         "log_behind" | "log_lost" => {
             "stop the nodes; `chaoschain log restore` on one that has the blocks shows what it would put back"
         }
-        "log_rewritten" | "log_replaced" | "restore_differs" => {
-            "put the right log in place; `chaoschain verify proof` checks the evidence of the fork"
+        "log_replaced" => {
+            "stop the command services; `chaoschain log status` says what is there now, `chaoschain log restore` on a node that \
+             has the blocks what it would put back"
+        }
+        "stream_missing" => {
+            "`chaoschain log restore` in the directory of a node that has the blocks says what it would put back"
+        }
+        "nats_permission" => {
+            "`chaoschain config nats` prints what each role needs; `init` and `log restore` take its operator"
+        }
+        "restore_empty" => "name the directory of a node that has the blocks with --from DIR",
+        "log_rewritten" => {
+            "fork-HEIGHT.proof beside the evidence proves it to others: `chaoschain verify proof` checks it"
+        }
+        "restore_differs" => {
+            "find out which of the two is the chain: `chaoschain get finality` shows what validators have attested"
         }
         "archive_damaged" | "archive_differs" => {
             "move blocks/ aside and start the node: it is filled again from the log, once that is known to be right"

@@ -21,6 +21,9 @@ use crate::managed::{self, ManagedServer};
 const NATS_URL_DEFAULT: &str = "nats://127.0.0.1:4222";
 /// The variable with the address of the servers, as every NATS tool has it.
 const NATS_URL_VARIABLE: &str = "NATS_URL";
+/// What to do where the directory of a log is not there.
+pub(crate) const LOG_MISSING: &str =
+    "restore it from a backup; or, if the chain's log is elsewhere, say where with --log";
 /// The longest list of addresses, bytes.
 const URL_BYTES_MAX: usize = 4096;
 
@@ -200,7 +203,9 @@ impl LogHome {
             fsync_always: managed.is_some(),
         };
         let log = JetStreamLog::open(nats.clone(), options).await?;
-        for warning in log.warnings() {
+        // A server of our own is on one disk because that was asked for.
+        let warnings = if managed.is_some() { Vec::new() } else { log.warnings() };
+        for warning in warnings {
             tracing::warn!("{}: {warning}", log.description());
         }
         Ok(Self { log: Arc::new(log), nats: Some(nats), embedded: None, managed })
@@ -219,7 +224,10 @@ pub(crate) async fn open_any_log(
 ) -> Outcome<LogHome> {
     let choice = LogChoice::of(config, &chain.log)?;
     match &choice {
-        LogChoice::Embedded => LogHome::embedded(&dir.log(), create),
+        LogChoice::Embedded => LogHome::embedded(&dir.log(), create).map_err(|error| match &*error.code {
+            "log_missing" => error.hint(LOG_MISSING),
+            _ => error,
+        }),
         LogChoice::Managed => {
             let (config_of, place) = (config.clone(), dir.nats());
             let started =

@@ -10,7 +10,7 @@ use crate::error::{CliError, Outcome};
 /// Starts logging. `default` is the filter where the configuration has none.
 pub(crate) fn start(config: &Config, default: &str) -> Outcome {
     // What the NATS client says of its connection our own lines say too.
-    let quiet = format!("{default},async_nats=warn");
+    let quiet = format!("{default},async_nats=off");
     let wanted = if config.log_level.is_empty() { &quiet } else { &config.log_level };
     // Whatever is logged of a request says of which one.
     let filter = EnvFilter::try_new(format!("{wanted},chaoschain_events::trace=info")).map_err(|error| {
@@ -19,6 +19,8 @@ pub(crate) fn start(config: &Config, default: &str) -> Outcome {
     })?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // A line that cannot be written, to a full disk say, is lost; telling so on standard error too would panic.
+        .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     // A second start, in tests, keeps the first.

@@ -31,6 +31,7 @@ use chaoschain_projector::create_private_dir;
 use crate::config::Config;
 use crate::datadir::write_private;
 use crate::error::{CliError, Exit, Outcome};
+use crate::log_home::LOG_MISSING;
 use supervise::Supervisor;
 
 pub(crate) use supervise::{SUBCOMMAND, exec_server};
@@ -59,7 +60,7 @@ impl ManagedServer {
     pub(crate) fn start(config: &Config, dir: &Path, create: bool) -> Outcome<Self> {
         if !create && !dir.join("store").is_dir() {
             let message = format!("{} is not the directory of a managed server", dir.display());
-            return Err(CliError::usage("log_missing", message));
+            return Err(CliError::usage("log_missing", message).hint(LOG_MISSING));
         }
         let program = find::server(config.nats_server.as_deref())?;
         let dir = made(dir)?;

@@ -52,9 +52,12 @@ impl Node {
         options.archive = LogChoice::of(config, &chain.log)?.servers().map(|_| dir.blocks());
         match Self::open_with(app, home, options).await {
             // Nobody has emptied a log in order where a chain is written beside it.
-            Err(error) if error.code == "log_empty" => Err(CliError { exit: Exit::Corrupt, ..error }.hint(
-                format!("the log of chain {} has lost everything: restore it from a backup", chain.name),
-            )),
+            Err(error) if error.code == "log_empty" => {
+                let message = format!("the log of chain {} is empty: it has lost everything", chain.name);
+                Err(CliError::new(Exit::Corrupt, "log_empty", message).hint(
+                    "restore it from a backup, or with `chaoschain log restore` from a node that has the blocks",
+                ))
+            }
             opened => opened,
         }
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use chaoschain_projector::{Head, Producer};
 use chaoschain_schemas::AccountId;
-use chaoschain_schemas::control::Validators;
-use chaoschain_state::control::keys;
+use chaoschain_schemas::control::{Account, Validators};
+use chaoschain_state::control::{keys, may_produce};
 use chaoschain_state::{BaseView, View};
 
 use crate::datadir::DataDir;
@@ -136,6 +136,13 @@ impl Keys {
             |signer: &Signer| Producer { account: signer.account, key: Arc::new(signer.key.clone()) };
         let Self { wanted, producer, validator } = self;
         let producer = producer.as_ref().map(as_producer);
+        let seals = producer.as_ref().filter(|_| wanted.takes(Role::Command));
+        if let Some(Producer { account, .. }) = seals.filter(|producer| !may_seal(head, &producer.account)) {
+            tracing::warn!(
+                "account {account} may seal no blocks at height {}: what is submitted here is refused",
+                head.height()
+            );
+        }
         let has_weight = |account: &AccountId| weight(head, account) > 0;
         let validator = match validator {
             Some(signer) => {
@@ -178,6 +185,12 @@ impl Roles {
         ];
         here.iter().filter(|(_, here)| *here).map(|(role, _)| role.name()).collect()
     }
+}
+
+fn may_seal(head: &Head, account: &AccountId) -> bool {
+    let view = BaseView::new(&*head.state);
+    let account: Option<Account> = (&view as &dyn View).record(&keys::account(account));
+    account.is_some_and(|account| may_produce(&account))
 }
 
 /// The account's weight as a validator.

@@ -1,7 +1,9 @@
 //! The board on a NATS server: it is found and not made by everyone, forgets the oldest, and outlives the server's faults.
 #![allow(clippy::unwrap_used, reason = "a test's own helpers may panic")]
 
-use async_nats::jetstream::stream::{Config, DiscardPolicy};
+use std::time::Duration;
+
+use async_nats::jetstream::stream::{Config, DiscardPolicy, StorageType};
 use chaoschain_events::attest::{
     Board, JetStreamBoard, KEPT_PER_VALIDATOR, Posted, sign_attestation, verify_attestation,
 };
@@ -103,6 +105,17 @@ async fn of_each_validator_the_newest_are_kept() {
     );
 }
 
+/// Makes a stream in the place of one that was just deleted: the server may still be about its files.
+async fn made(nats: &Nats, config: Config) {
+    for _ in 0..200 {
+        if nats.jetstream().create_stream(config.clone()).await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    nats.jetstream().create_stream(config).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_would_not_keep_them_is_refused() {
     let Some(server) = Server::start() else { return };
@@ -119,9 +132,11 @@ async fn a_stream_that_would_not_keep_them_is_refused() {
         Config { subjects: vec![subjects.block()], ..good.clone() },
         Config { discard: DiscardPolicy::New, ..good.clone() },
         Config { max_message_size: 100, ..good.clone() },
+        Config { storage: StorageType::Memory, ..good.clone() },
+        Config { max_age: Duration::from_hours(1), ..good.clone() },
     ];
     for config in wrong {
-        nats.jetstream().create_stream(config).await.unwrap();
+        made(&nats, config).await;
         let refused = JetStreamBoard::open(nats.clone(), CHAIN, 1, true).await.unwrap_err();
         assert!(refused.to_string().contains("cannot be used"), "{refused}");
         nats.jetstream().delete_stream(subjects.attest_stream()).await.unwrap();
@@ -173,4 +188,21 @@ async fn a_cluster_keeps_them_without_one_of_its_servers() {
     cluster.server(cluster.leader_of(&Subjects::of(CHAIN).attest_stream())).kill();
     publish(&board, &said(1, 2)).await;
     until(&mut posts, 2).await;
+}
+
+/// The stream has no leader yet, as after a cluster was started: it is asked again, since whoever opens the board may have
+/// to do without it otherwise, or not start at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_board_that_does_not_answer_yet_is_waited_for() {
+    let Some(server) = Server::start() else { return };
+    JetStreamBoard::open(nats(server.url()).await, CHAIN, 1, true).await.unwrap();
+    let proxy = Proxy::start(server.address());
+    let late = nats(proxy.url()).await;
+    proxy.drop_answers(true);
+    let opening = tokio::spawn(JetStreamBoard::open(late.clone(), CHAIN, 1, false));
+    // As patient as a question is, and asked after it: when this is given up, so is that.
+    let stream = Subjects::of(CHAIN).attest_stream();
+    assert!(late.jetstream().get_stream(stream).await.is_err());
+    proxy.drop_answers(false);
+    opening.await.unwrap().unwrap();
 }

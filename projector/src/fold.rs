@@ -269,7 +269,7 @@ impl Fold {
             }
             (BlockFault::Events(_), Some((header, key))) => {
                 if self.check_header(header, key).is_ok()
-                    && let Some(found) = newer_body(message)
+                    && let Some(found) = newer_body(message, header.events_root)
                 {
                     return FoldError::FormatUnknown { what: "body", found, known: BODY_VERSION };
                 }

@@ -5,7 +5,10 @@
 //! newer program can be told from a broken one: by its number, signed with a producer's key.
 
 use chaoschain_events::signature::verify_one;
-use chaoschain_schemas::{BODY_VERSION, Envelope, HEADER_VERSION, PublicKey, SealedBlock, SigningContext};
+use chaoschain_schemas::{
+    BODY_VERSION, Envelope, HEADER_VERSION, Hash, PublicKey, SealedBlock, SigningContext,
+};
+use chaoschain_state::merkle::{root_of, value_hash};
 
 /// The number and the key of a header whose format is newer than this build's, if its signature holds.
 pub(crate) fn newer_header(message: &[u8]) -> Option<(u64, PublicKey)> {
@@ -15,9 +18,14 @@ pub(crate) fn newer_header(message: &[u8]) -> Option<(u64, PublicKey)> {
     Some((version, sealed.key))
 }
 
-/// The number of the first body in a block whose format is newer than this build's.
-pub(crate) fn newer_body(message: &[u8]) -> Option<u64> {
+/// The number of the first body in a block whose format is newer than this build's, if the events have the root that the
+/// header commits to: others are not its producer's.
+pub(crate) fn newer_body(message: &[u8], events_root: Hash) -> Option<u64> {
     let sealed = SealedBlock::decode(message).ok()?;
+    let hashes = sealed.events.iter().map(|event| value_hash(event));
+    if root_of((0_u32..).map(u32::to_be_bytes).zip(hashes)) != events_root {
+        return None;
+    }
     let versions =
         sealed.events.iter().filter_map(|event| version_of(Envelope::decode(event).ok()?.body.as_ref()));
     versions.into_iter().find(|version| *version > u64::from(BODY_VERSION))

@@ -5,8 +5,8 @@ mod support;
 
 use chaoschain_events::signature::SecretKey;
 use chaoschain_projector::Condition;
-use chaoschain_state::merkle::{root_of, value_hash};
 use chaoschain_schemas::{Body, Envelope, Header, SealedBlock, SigningContext, codec};
+use chaoschain_state::merkle::{root_of, value_hash};
 use support::*;
 
 fn sealed(header: &[u8], key: &SecretKey, events: Vec<&serde_bytes::Bytes>) -> Vec<u8> {

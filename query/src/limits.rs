@@ -18,6 +18,9 @@ pub const PATIENCE_DEFAULT: Duration = Duration::from_secs(5);
 pub const REQUEST_TIME_MAX: Duration = Duration::from_mins(1);
 /// The most requests that are worked on at once; more are told to come back.
 pub const REQUESTS_MAX: usize = 1024;
+/// The most questions that wait for a height; the next one is answered at once that it was not reached. So those that wait
+/// leave places to those that need not.
+pub const WAITING_MAX: usize = 256;
 /// The largest body that a request may carry, bytes; reads carry none.
 pub const REQUEST_BYTES_MAX: usize = 4096;
 /// The largest request over NATS, bytes: all arguments, each letter escaped in JSON, and their names.

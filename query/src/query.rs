@@ -13,10 +13,11 @@ use chaoschain_schemas::{
 use chaoschain_state::control;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::answer::{Answer, Label};
 use crate::error::QueryError;
-use crate::limits::{PATIENCE_DEFAULT, PATIENCE_MAX};
+use crate::limits::{PATIENCE_DEFAULT, PATIENCE_MAX, WAITING_MAX};
 use crate::stored::StoredBlock;
 use crate::{ReadFailure, named, prove, show};
 
@@ -66,12 +67,14 @@ impl Default for Ask {
 #[derive(Clone)]
 pub struct Query {
     projection: Projection,
+    /// The places of those that wait for a height.
+    waiting: Arc<Semaphore>,
 }
 
 impl Query {
     /// Answers from `projection`.
-    pub const fn new(projection: Projection) -> Self {
-        Self { projection }
+    pub fn new(projection: Projection) -> Self {
+        Self { projection, waiting: Arc::new(Semaphore::new(WAITING_MAX)) }
     }
 
     /// The projection that answers come from.
@@ -88,7 +91,8 @@ impl Query {
             return self.final_head(ask).await;
         }
         let (At::AtLeast(wanted) | At::Exactly(wanted)) = ask.at else { return Ok(self.projection.head()) };
-        let reached = self.projection.wait_for(wanted, ask.patience.min(PATIENCE_MAX)).await;
+        let (patience, _place) = self.patience(ask);
+        let reached = self.projection.wait_for(wanted, patience).await;
         let head =
             reached.map_err(|newest| QueryError::HeightNotReached { wanted, newest: newest.height() })?;
         if ask.at == At::AtLeast(wanted) || head.height() == wanted {
@@ -98,10 +102,17 @@ impl Query {
         kept.ok_or(QueryError::HeightNotRetained { wanted, newest: head.height() })
     }
 
+    /// How long this question may wait for its height, and its place among those that wait; none where there are enough.
+    fn patience(&self, ask: &Ask) -> (Duration, Option<SemaphorePermit<'_>>) {
+        let place = self.waiting.try_acquire().ok();
+        let patience = if place.is_some() { ask.patience.min(PATIENCE_MAX) } else { Duration::ZERO };
+        (patience, place)
+    }
+
     async fn final_head(&self, ask: &Ask) -> Result<Arc<Head>, QueryError> {
-        let (wanted, patience) = match ask.at {
-            At::Newest => (Height::GENESIS, Duration::ZERO),
-            At::AtLeast(wanted) | At::Exactly(wanted) => (wanted, ask.patience.min(PATIENCE_MAX)),
+        let (wanted, (patience, _place)) = match ask.at {
+            At::Newest => (Height::GENESIS, (Duration::ZERO, None)),
+            At::AtLeast(wanted) | At::Exactly(wanted) => (wanted, self.patience(ask)),
         };
         let attestations = self.projection.attestations();
         let mut points = attestations.watch_finalized();
@@ -210,8 +221,7 @@ impl Query {
         let point = attestations.finalized();
         let value = json!({
             "finalized": point,
-            // It may be told a moment later than what is final.
-            "highest_attested": attestations.highest_attested().max(point.map_or(Height::GENESIS, |point| point.height)),
+            "highest_attested": attestations.highest_attested(),
             "validators": attestations.validators(),
         });
         let answer = self.answer(&head, value);
@@ -281,7 +291,9 @@ impl Query {
     pub async fn block_message(&self, height: Height, ask: &Ask) -> Result<(Bytes, Hash), QueryError> {
         let head = self.head(ask).await?;
         let hash = self.block_record(&head, height)?.header_hash;
-        Ok((self.message(height).await?, hash))
+        let message = self.message(height).await?;
+        StoredBlock::read(&message, hash).map_err(|error| node("log_changed", &error))?;
+        Ok((message, hash))
     }
 
     async fn message(&self, height: Height) -> Result<Bytes, QueryError> {
@@ -348,10 +360,10 @@ impl Query {
         Ok((id, answer))
     }
 
-    /// Asks a read model. What it answers follows the newest head and is in no root.
+    /// Asks a read model. What it answers follows the newest head and is in no root, so it is never called final.
     ///
     /// # Errors
-    /// [`QueryError`]; [`QueryError::NotProvable`] when a proof is asked for.
+    /// [`QueryError`]; [`QueryError::NotProvable`] when a proof is asked for, [`QueryError::Argument`] for a final answer.
     pub async fn model(
         &self,
         name: &str,
@@ -361,10 +373,14 @@ impl Query {
         if ask.proof {
             return Err(QueryError::NotProvable("a read model's answer"));
         }
+        if ask.finality == Finality::Finalized {
+            let text = "a read model follows the newest head, final or not: ask without finality=finalized";
+            return Err(QueryError::Argument(text.into()));
+        }
         let head = self.head(ask).await?;
         let answer = self.projection.model(name, arguments);
         let answer = answer.ok_or_else(|| QueryError::ModelUnknown(name.to_owned()))??;
-        Ok(self.answer(&head, answer))
+        Ok(Answer::at(&head, Label::ProducerSigned, answer))
     }
 }
 

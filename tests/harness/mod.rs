@@ -19,7 +19,14 @@ const START_PATIENCE: Duration = Duration::from_mins(1);
 
 /// Runs the binary to its end.
 pub fn run(line: &[&str]) -> Output {
-    Command::new(BINARY).args(line).env_remove("CHAOSCHAIN_DIR").output().unwrap()
+    run_with(&[], line)
+}
+
+/// [`run`] with variables of the environment.
+pub fn run_with(variables: &[(&str, &str)], line: &[&str]) -> Output {
+    let mut command = Command::new(BINARY);
+    command.args(line).env_remove("CHAOSCHAIN_DIR").envs(variables.iter().copied());
+    command.output().unwrap()
 }
 
 /// Runs the binary, which must succeed; its `--json` answer.

@@ -250,13 +250,15 @@ fn damage_is_named_and_what_is_mended_goes_on() {
         }),
         ("chain.toml", 2, "chain_missing", |file| fs::remove_file(file).unwrap()),
         ("keys/producer.key", 2, "key_malformed", |file| fs::write(file, [0xff; 99]).unwrap()),
-        ("keys/producer.key", 2, "file_missing", |file| fs::remove_file(file).unwrap()),
+        ("keys/producer.key", 2, "role_key_missing", |file| fs::remove_file(file).unwrap()),
     ];
     for (name, exit, wanted, damage) in cases {
         let file = data.join(name);
         let whole = fs::read(&file).ok();
         damage(&file);
-        let (ended, said) = Node::try_up(&data).err().unwrap_or_else(|| panic!("{wanted} was not noticed"));
+        // Without being told its role, a node with no key would only answer reads.
+        let up = Node::try_up_with(&data, &["--role", "command,query"]);
+        let (ended, said) = up.err().unwrap_or_else(|| panic!("{wanted} was not noticed"));
         assert_eq!(ended, Some(exit), "{said}");
         assert!(said.contains(&format!("error[{wanted}]")), "{said}");
         match whole {

@@ -7,6 +7,8 @@ mod harness;
 mod bad_input;
 mod client;
 mod crash;
+mod fork;
+mod messages;
 mod overload;
 mod permissions;
 mod ratings;

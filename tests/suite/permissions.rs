@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const ROLES: [&str; 5] = ["producer", "validator", "reader", "client", "operator"];
 
 /// A server that knows the users of `chain`, each with its name as password.
-fn guarded(chain: &str) -> Option<Server> {
+pub fn guarded(chain: &str) -> Option<Server> {
     let printed = run(&["config", "nats", "--chain", chain]);
     assert!(printed.status.success());
     let mut text = String::from_utf8(printed.stdout).unwrap();

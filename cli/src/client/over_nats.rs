@@ -1,10 +1,12 @@
 //! The services of a chain on NATS, asked by the paths of the HTTP interface.
 
+use std::future::Future;
 use std::time::Duration;
 
 use bytes::Bytes;
 use chaoschain_command::nats::Client as CommandClient;
-use chaoschain_events::nats;
+use chaoschain_events::micro::AskError;
+use chaoschain_events::nats::{self, Nats};
 use chaoschain_query::Finality;
 use chaoschain_query::nats::{Asking, Client as QueryClient};
 use chaoschain_schemas::{ChainId, Height};
@@ -22,6 +24,7 @@ const CHAIN: &str = "?chain=";
 /// Whoever answers for a chain.
 pub(crate) struct Services {
     runtime: Runtime,
+    nats: Nats,
     command: CommandClient,
     query: QueryClient,
     patience: Duration,
@@ -36,23 +39,34 @@ impl Services {
         let options = config.nats_options(&servers);
         let nats = runtime.block_on(nats::connect(&options))?;
         let (command, query) = (CommandClient::new(&nats, chain), QueryClient::new(&nats, chain));
-        Ok(Some(Self { runtime, command, query, patience: config.patience() }))
+        Ok(Some(Self { runtime, nats, command, query, patience: config.patience() }))
+    }
+
+    /// Waits for an answer, but not where the server says that there will be none.
+    fn wait<T>(&self, answer: impl Future<Output = Result<T, AskError>>) -> Outcome<T> {
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                denied = self.nats.denied() => Err(denied.into()),
+                answer = answer => Ok(answer?),
+            }
+        })
     }
 
     pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> Outcome<T> {
         let (endpoint, asking) = asked(path).ok_or_else(|| not_here(path))?;
-        Ok(self.runtime.block_on(self.query.ask(endpoint, &asking, self.patience))?)
+        self.wait(self.query.ask(endpoint, &asking, self.patience))
     }
 
     pub(super) fn get_bytes(&self, path: &str) -> Outcome<Vec<u8>> {
         let height = path.strip_prefix("/v1/blocks/").and_then(|rest| rest.strip_suffix("/raw"));
         let height = height.and_then(|height| height.parse().ok()).ok_or_else(|| not_here(path))?;
-        Ok(self.runtime.block_on(self.query.block_raw(Height(height), self.patience))?.to_vec())
+        Ok(self.wait(self.query.block_raw(Height(height), self.patience))?.to_vec())
     }
 
     pub(super) fn submit<T: DeserializeOwned>(&self, envelope: &[u8], dry_run: bool) -> Outcome<T> {
         let envelope = Bytes::copy_from_slice(envelope);
-        let answer = self.runtime.block_on(async {
+        let answer = self.wait(async {
             if dry_run {
                 return self.command.dry_run(envelope, self.patience).await;
             }
@@ -79,8 +93,8 @@ fn parted(address: &str) -> Outcome<Option<(String, ChainId)>> {
         return Ok(None);
     };
     let chain = chain.and_then(|chain| chain.parse().ok()).ok_or_else(|| {
-        CliError::usage("node_address_wrong", "an address on NATS has to name the chain")
-            .hint("say nats://HOST:PORT?chain=ID")
+        CliError::usage("node_address_wrong", "an address on NATS has to name the chain by its id")
+            .hint("say nats://HOST:PORT?chain=ID, with the id's 64 hex digits")
     })?;
     Ok(Some((servers, chain)))
 }

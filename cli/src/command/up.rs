@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use chaoschain_command::{CommandOptions, CommandService};
+use chaoschain_command::{CommandOptions, CommandService, StartError};
 use chaoschain_events::attest::Board;
 use chaoschain_events::micro::{ServeError, ServeOptions, Served};
-use chaoschain_projector::{AttestError, Attestor, AttestorOptions, Projection};
+use chaoschain_projector::{AttestError, Attestor, AttestorOptions, Projection, create_private_dir};
 use chaoschain_query::Query;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -221,18 +221,17 @@ impl Running {
             projection.follow_board(Arc::clone(board));
         }
         if let (Some(validator), Some(board)) = (&roles.validator, &self.board) {
-            let mut options = AttestorOptions::new(dir.state());
+            let place = dir.validator();
+            create_private_dir(&place).map_err(|error| CliError::file("make", &place, &error))?;
+            let mut options = AttestorOptions::new(place);
             options.interval = Duration::from_millis(config.attest_ms);
             let attestor = Attestor::start(projection.clone(), Arc::clone(board), validator.clone(), options);
             self.attestor = Some(Arc::new(attestor.map_err(|error| not_attesting(&error))?));
         }
         if let Some(producer) = &roles.command {
             let options = CommandOptions { observer, ..config.command_options() };
-            let service =
-                CommandService::start(projection.clone(), producer.clone(), options).map_err(|error| {
-                    CliError::new(Exit::Unavailable, "command_not_started", error.to_string())
-                })?;
-            self.command = Some(service);
+            let service = CommandService::start(projection.clone(), producer.clone(), options);
+            self.command = Some(service.map_err(|error| not_sealing(&error))?);
         }
         if let Some(nats) = &node.home.nats {
             let options = ServeOptions::default();
@@ -275,6 +274,15 @@ fn not_serving(error: &ServeError) -> CliError {
     CliError::new(Exit::Unavailable, error.code(), error.to_string()).hint(
         "may this user subscribe to the subjects of its role? `chaoschain config nats` prints what it needs",
     )
+}
+
+fn not_sealing(error: &StartError) -> CliError {
+    let told = CliError::new(Exit::Unavailable, "command_not_started", error.to_string());
+    match error {
+        StartError::LogMessagesTooShort { .. } => told
+            .hint("on NATS that is the server's max_payload, 1 MB by default, and the stream's max_msg_size"),
+        _ => told,
+    }
 }
 
 fn not_attesting(error: &AttestError) -> CliError {

@@ -61,7 +61,7 @@ fn checked(path: PathBuf) -> Outcome<Program> {
         Command::new(&path).arg("--version").output().map_err(|error| unusable(error.to_string()))?;
     let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     let Some((version, numbers)) = version(&said) else {
-        return Err(unusable(format!("--version says {said:?}")));
+        return Err(unusable(format!("--version says {:?}", said.lines().next().unwrap_or_default())));
     };
     if numbers < SERVER_VERSION_MIN {
         let (major, minor, _) = SERVER_VERSION_MIN;

@@ -233,8 +233,17 @@ impl Runs {
         let said = said.unwrap_or_default();
         let last = &said[said.len().saturating_sub(SAID_BYTES_MAX)..];
         let last = String::from_utf8_lossy(last);
-        if last.trim().is_empty() { String::new() } else { format!("; it says: {}", last.trim()) }
+        let told = what_is_wrong(&last);
+        if told.is_empty() { String::new() } else { format!("; it says: {told}") }
     }
+}
+
+/// Its lines about errors without their time; all of them where there are none.
+fn what_is_wrong(said: &str) -> String {
+    let wrong =
+        |line: &str| ["[FTL] ", "[ERR] "].iter().find_map(|mark| Some(line.split_once(mark)?.1.to_owned()));
+    let lines: Vec<String> = said.lines().filter_map(wrong).collect();
+    if lines.is_empty() { said.trim().to_owned() } else { lines.join("; ") }
 }
 
 /// Waits for the end of the server, or until it is to stop: `None`.

@@ -225,7 +225,8 @@ impl BlockProducer {
     /// How many blocks may be on their way. Where another producer sealed the newest block, one: the log compares numbers
     /// and not parents, so a rival's block in the first place would leave the others standing behind it, for nothing.
     fn in_flight_max(&self) -> usize {
-        let is_alone = self.shared.projection.head().header.producer == self.producer.account;
+        let is_alone =
+            self.losses == 0 && self.shared.projection.head().header.producer == self.producer.account;
         if is_alone { self.shared.options.in_flight_max.max(1) } else { 1 }
     }
 

@@ -1,11 +1,10 @@
 //! A board on a NATS server: a stream of its own, one subject for each validator.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
-use async_nats::jetstream::context::GetStreamErrorKind;
-use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
-use async_nats::jetstream::{ErrorCode, Message};
+use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType};
 use bytes::Bytes;
 use chaoschain_schemas::limits::{ATTESTATION_BYTES_MAX, VALIDATORS_MAX};
 use chaoschain_schemas::{Attestation, ChainId, SignedAttestation, codec};
@@ -15,10 +14,19 @@ use tokio::sync::watch;
 
 use super::{Board, Posted};
 use crate::log::LogError;
-use crate::nats::{Nats, Subjects};
+use crate::nats::{ApiError, Nats, Refusal, Subjects};
 
 /// How many attestations of one validator are kept; its oldest go first.
 pub const KEPT_PER_VALIDATOR: i64 = 256;
+/// How long opening waits for a cluster that is only starting, how long one question may take, and how soon it is asked again.
+const OPEN_PATIENCE: Duration = Duration::from_secs(10);
+const ASK_PATIENCE: Duration = Duration::from_secs(1);
+const OPEN_RETRY: Duration = Duration::from_millis(200);
+/// JetStream's numbers: not available, no quorum of peers, not the leader.
+const NOT_READY: [u32; 4] = [10004, 10006, 10008, 10009];
+/// No such stream, and one of this name with another configuration.
+const STREAM_NOT_FOUND: u32 = 10059;
+const STREAM_NAME_EXIST: u32 = 10058;
 /// How long a reader waits before it tries again after a failure.
 const READ_RETRY: Duration = Duration::from_millis(500);
 /// How often an idle server is to give a sign of life, and how long a request for messages stands.
@@ -38,7 +46,8 @@ pub struct JetStreamBoard {
 }
 
 impl JetStreamBoard {
-    /// Opens the board of `chain`. Where there is none it is made, on `replicas` servers, if `create` says so.
+    /// Opens the board of `chain`. Where there is none it is made, on `replicas` servers, if `create` says so. Waits up to
+    /// about 10 s for a cluster that is only starting.
     ///
     /// # Errors
     /// [`LogError::Unavailable`] when the server cannot be asked, has no such stream, or has it in a form in which it
@@ -46,22 +55,20 @@ impl JetStreamBoard {
     pub async fn open(nats: Nats, chain: ChainId, replicas: usize, create: bool) -> Result<Self, LogError> {
         let subjects = Subjects::of(chain);
         let wanted = config(subjects, replicas);
-        let jetstream = nats.jetstream();
-        let found = match jetstream.get_stream(&wanted.name).await {
-            Ok(stream) => stream.cached_info().config.clone(),
-            Err(error) if is_missing(&error.kind()) && create => jetstream
-                .create_stream(wanted.clone())
-                .await
-                .map_err(unavailable)?
-                .cached_info()
-                .config
-                .clone(),
-            Err(error) if is_missing(&error.kind()) => {
-                let reason =
-                    format!("there is no stream {}: was the chain made on this server?", wanted.name);
-                return Err(LogError::Unavailable { reason });
+        let started = Instant::now();
+        let found = loop {
+            match find_or_make(&nats, &wanted, create).await {
+                Ok(info) => break info.config,
+                Err(error) if passes(&error) && started.elapsed() < OPEN_PATIENCE => {
+                    tokio::time::sleep(OPEN_RETRY).await;
+                }
+                Err(ApiError::Refused(Refusal { err_code: STREAM_NOT_FOUND, .. })) => {
+                    let reason =
+                        format!("there is no stream {}: was the chain made on this server?", wanted.name);
+                    return Err(LogError::Unavailable { reason });
+                }
+                Err(error) => return Err(unavailable(error)),
             }
-            Err(error) => return Err(unavailable(error)),
         };
         check(&found, &wanted)?;
         Ok(Self { nats, subjects, closed: watch::Sender::new(false) })
@@ -191,7 +198,8 @@ impl Reader {
             self.next = 1;
         }
         self.created = Some(created);
-        if self.kept == Kept::Unknown {
+        // Where it was made anew, what was kept there does not come any more.
+        if self.kept == Kept::Unknown || (other && self.kept != Kept::HandedOver) {
             let last = if info.state.messages == 0 { 0 } else { info.state.last_sequence };
             self.kept = Kept::UpTo(last);
         }
@@ -233,6 +241,8 @@ fn check(found: &Config, wanted: &Config) -> Result<(), LogError> {
         Some(format!("its subjects are {:?}, not {:?}", found.subjects, wanted.subjects))
     } else if found.retention != wanted.retention || found.discard != wanted.discard {
         Some("it is not limited by dropping the oldest (retention limits, discard old)".to_owned())
+    } else if found.storage != wanted.storage || !found.max_age.is_zero() || found.no_ack {
+        Some("it forgets: it must be in files, without an age limit, and acknowledge".to_owned())
     } else if !keeps(found.max_messages_per_subject)
         || !keeps(found.max_messages)
         || (found.max_message_size != -1 && found.max_message_size < wanted.max_message_size)
@@ -247,8 +257,31 @@ fn check(found: &Config, wanted: &Config) -> Result<(), LogError> {
     })
 }
 
-fn is_missing(kind: &GetStreamErrorKind) -> bool {
-    matches!(kind, GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND)
+async fn find_or_make(nats: &Nats, wanted: &Config, create: bool) -> Result<Info, ApiError> {
+    let info = format!("STREAM.INFO.{}", wanted.name);
+    match nats.api(&info, "", ASK_PATIENCE).await {
+        Err(ApiError::Refused(Refusal { err_code: STREAM_NOT_FOUND, .. })) if create => {}
+        other => return other,
+    }
+    let config = serde_json::to_vec(wanted)
+        .map_err(|error| ApiError::Malformed { subject: wanted.name.clone(), reason: error.to_string() })?;
+    // A cluster places the stream and elects its leader before it answers.
+    match nats.api(&format!("STREAM.CREATE.{}", wanted.name), config, OPEN_PATIENCE).await {
+        // Somebody was quicker.
+        Err(ApiError::Refused(Refusal { err_code: STREAM_NAME_EXIST, .. })) => {
+            nats.api(&info, "", ASK_PATIENCE).await
+        }
+        other => other,
+    }
+}
+
+/// Whether it may be otherwise in a moment, as with a cluster that is only starting.
+fn passes(error: &ApiError) -> bool {
+    match error {
+        ApiError::Refused(refusal) => NOT_READY.contains(&refusal.err_code),
+        ApiError::TimedOut { .. } | ApiError::Disconnected => true,
+        _ => false,
+    }
 }
 
 fn unavailable(error: impl std::fmt::Display) -> LogError {

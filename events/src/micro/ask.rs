@@ -129,7 +129,12 @@ pub async fn ask(client: &Client, asking: Asking<'_>) -> Result<Bytes, AskError>
                 } else {
                     ABSENCE_PAUSE
                 };
-                let (subject, reason) = (subject.to_owned(), error.to_string());
+                // The kind says it all, but for the one that says nothing.
+                let reason = match error.kind() {
+                    RequestErrorKind::Other => error.to_string(),
+                    kind => kind.to_string(),
+                };
+                let subject = subject.to_owned();
                 (AskError::Unanswered { subject, patience, reason }, pause)
             }
         };

@@ -82,8 +82,8 @@ pub enum NatsError {
     },
     /// The chain has no stream there.
     #[error(
-        "the NATS server {server} has no stream {stream}: is this the right server and account? A chain's first node \
-         makes the stream, or an operator does"
+        "the NATS server {server} has no stream {stream}: is this the right server and account? `init` makes a chain's \
+         stream, and `log restore --apply` makes one that was lost again"
     )]
     StreamMissing {
         /// Which server.
@@ -203,6 +203,7 @@ fn refusal_hint(error_code: u32) -> &'static str {
     match error_code {
         10074 => "; several replicas need a cluster: keep one replica, or connect to a cluster",
         10005 => "; the cluster has fewer usable servers than there are to be replicas, or they lack room",
+        10052 => "; say 1, 3 or 5",
         10065 => "; another stream takes the same subject: name the streams it belongs to and remove one",
         10113 => {
             "; the account wants a size limit: make the stream by hand with `--max-bytes` and `--discard new`"

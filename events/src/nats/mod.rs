@@ -147,6 +147,22 @@ impl Nats {
         }
     }
 
+    /// Resolves when the server says that this user may not do something: who then waits for an answer waits in vain. What it
+    /// said before counts only where it was about being answered at all.
+    pub async fn denied(&self) -> NatsError {
+        let mut denials = self.denials();
+        if let Some(denial) = self.inbox_denied() {
+            return denial.into();
+        }
+        loop {
+            match denials.recv().await {
+                Ok(denial) => return denial.into(),
+                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+            }
+        }
+    }
+
     pub(crate) fn denials(&self) -> broadcast::Receiver<Denial> {
         self.0.watch.denials.subscribe()
     }

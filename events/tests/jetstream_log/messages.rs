@@ -205,8 +205,8 @@ async fn users_and_what_they_may_not_do() {
     assert_eq!(error.code(), "stream_missing");
     assert_eq!(
         text(&error),
-        "the NATS server NAME (HOST) has no stream chaoschain-CHAIN: is this the right server and account? A chain's \
-         first node makes the stream, or an operator does"
+        "the NATS server NAME (HOST) has no stream chaoschain-CHAIN: is this the right server and account? `init` \
+         makes a chain's stream, and `log restore --apply` makes one that was lost again"
     );
 
     let error = refused(&as_user(&server, "reader:r"), options(chain)).await;

@@ -27,14 +27,9 @@ async fn a_stream_that_was_made_is_opened_again_by_anyone() {
     assert_eq!(
         third.warnings(),
         [
-            format!(
-                "the stream chaoschain-{chain} is kept on one server alone: if its disk is lost, so is the log, but for \
-                 what the nodes keep. Use a cluster of three and 3 replicas for what matters"
-            ),
-            "whether the server syncs every write to its disk cannot be seen from here, and by default it does so every \
-             two minutes: a power cut then loses blocks that were acknowledged. Set `sync_interval: always` in its \
-             jetstream block, on every server of a cluster"
-                .to_owned(),
+            "it is on one server alone, with whose disk it is lost; for what matters use a cluster and 3 replicas",
+            "a power cut may lose acknowledged blocks, unless the jetstream block of every server says \
+             `sync_interval: always`, which cannot be seen from here",
         ]
     );
 }
@@ -93,9 +88,9 @@ async fn a_stream_with_a_quota_is_warned_about() {
     };
     nats.jetstream().create_stream(config).await.unwrap();
     let log = open(&server.url(), chain).await;
-    let warnings = log.warnings().join("\n").replace(&chain.to_string(), "CHAIN");
-    assert!(warnings.contains("the stream chaoschain-CHAIN does not allow purging"), "{warnings}");
-    assert!(warnings.contains("takes at most 1000000 bytes and any messages"), "{warnings}");
+    let warnings = log.warnings().join("\n");
+    assert!(warnings.contains("it does not allow purging"), "{warnings}");
+    assert!(warnings.contains("it takes at most 1000000 bytes and any messages"), "{warnings}");
 }
 
 #[tokio::test]

@@ -108,9 +108,12 @@ async fn a_consumer_that_stands_still_is_found_out() {
     let [Ok(name)] = &names[..] else { panic!("{names:?}") };
     let subject = format!("$JS.API.CONSUMER.PAUSE.{}.{name}", Subjects::of(chain).log_stream());
     let paused = beside.client().request(subject, r#"{"pause_until":"2200-01-01T00:00:00Z"}"#.into()).await;
-    assert!(paused.unwrap().payload.windows(13).any(|text| text == b"\"paused\":true"), "it does not stand still");
+    assert!(
+        paused.unwrap().payload.windows(13).any(|text| text == b"\"paused\":true"),
+        "it does not stand still"
+    );
     fill(&*log, 1).await;
-    let found = tokio::time::timeout(std::time::Duration::from_secs(60), take(&mut *subscription, 1)).await;
+    let found = tokio::time::timeout(std::time::Duration::from_mins(1), take(&mut *subscription, 1)).await;
     assert_eq!(found, Ok(filled(2..=2)));
     assert_eq!(log.status().consumers_remade, 1);
 }

@@ -259,16 +259,17 @@ impl Attestations {
     fn conclude(&self, known: &mut Known) -> bool {
         let Tally { finalized, highest, conflict } = known.tracker.tally(&known.electorate);
         let before = known.checkpoint.as_ref().map(|checkpoint| checkpoint.point.height);
-        if let Some((height, weight)) =
-            finalized.filter(|(height, _)| before.is_none_or(|before| before < *height))
-            && let Some(checkpoint) = known.checkpoint_at(height, weight)
-        {
+        let newer = finalized
+            .filter(|(height, _)| before.is_none_or(|before| before < *height))
+            .and_then(|(height, weight)| known.checkpoint_at(height, weight));
+        let newest = newer.as_ref().map(|checkpoint| checkpoint.point.height).or(before);
+        // First, so that whoever sees what is final sees no less attested.
+        self.0.highest_attested.store(highest.max(newest.unwrap_or(Height(0))).0, Ordering::Release);
+        if let Some(checkpoint) = newer {
             self.0.writer.finalized(checkpoint.clone());
             self.0.finalized.send_replace(Some(checkpoint.point));
             known.checkpoint = Some(checkpoint);
         }
-        let finalized = self.finalized().map_or(Height(0), |point| point.height);
-        self.0.highest_attested.store(highest.max(finalized).0, Ordering::Release);
         conflict
     }
 }

@@ -77,7 +77,7 @@ pub(super) enum Heard {
     New,
     /// It was known, or is too old to matter.
     Known,
-    /// It contradicts another word of the validator.
+    /// It contradicts another word of the validator, under the same key.
     Equivocation(Box<EquivocationProof>),
 }
 
@@ -115,7 +115,8 @@ impl Tracker {
             return Heard::Known;
         }
         if let Some(known) = voice.at(word.height) {
-            if known.header_hash == word.header_hash {
+            // Under two keys it is no proof: whoever held the former one may have said the other.
+            if known.header_hash == word.header_hash || known.signed.key != word.signed.key {
                 return Heard::Known;
             }
             let (first, second) = (known.signed.clone(), word.signed);

@@ -62,7 +62,7 @@ impl Work {
         loop {
             let head = self.next_head().await;
             let said = self.sign(&head);
-            self.keep(said.clone()).await?;
+            self.keep(said.clone()).await;
             self.publish(&said).await;
             tokio::time::sleep(self.interval).await;
         }
@@ -101,7 +101,10 @@ impl Work {
                 let (height, signed, ours) = (last.height, last.header_hash, attestation.header_hash);
                 if signed == ours { Ok(()) } else { Err(AttestError::Conflict { height, signed, ours }) }
             }
-            _ => self.keep(Said { attestation, signed }).await,
+            _ => {
+                self.keep(Said { attestation, signed }).await;
+                Ok(())
+            }
         }
     }
 
@@ -190,16 +193,24 @@ impl Work {
         Said { attestation, signed }
     }
 
-    /// Makes it durable that this was signed.
-    async fn keep(&mut self, said: Said) -> Result<(), AttestError> {
-        let (file, stored) = (Arc::clone(&self.file), said.clone());
-        let stored = tokio::task::spawn_blocking(move || file.store(&stored)).await;
-        // The runtime is going down, or the write has panicked: what is not stored is not published.
-        let Ok(stored) = stored else { return std::future::pending().await };
-        stored?;
+    /// Makes it durable that this was signed; on a full disk that waits for room, and nothing else is signed meanwhile.
+    async fn keep(&mut self, said: Said) {
+        let mut pause = RETRY_FIRST;
+        loop {
+            let (file, stored) = (Arc::clone(&self.file), said.clone());
+            match tokio::task::spawn_blocking(move || file.store(&stored)).await {
+                Ok(Ok(())) => break,
+                Ok(Err(error)) => {
+                    tracing::warn!(code = error.code(), %error, "what was signed waits to be written down");
+                    self.obstacle(Some(error.code()));
+                }
+                // The runtime is going down, or the write has panicked: what is not stored is not published.
+                Err(_) => return std::future::pending().await,
+            }
+            self.retry_after(&mut pause).await;
+        }
         lock(&self.status).signed = Some(said.attestation.height);
         self.last = Some(said);
-        Ok(())
     }
 
     /// Publishes until the board has it. Nothing else is signed in the meantime.

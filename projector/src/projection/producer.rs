@@ -15,6 +15,10 @@ use crate::head::Head;
 use crate::skip::Skipped;
 use crate::writer::lock;
 
+/// How many skipped messages of a class are logged; afterwards one of so many.
+const SKIPS_TOLD: u64 = 20;
+const SKIPS_TOLD_EVERY: u64 = 1000;
+
 /// What became of a block of our own that the log has taken.
 #[derive(Clone, Debug)]
 pub enum Confirmed {
@@ -148,8 +152,16 @@ impl Projection {
                 Taken::GoOn
             }
             Err(FoldError::Skip(skip)) => {
-                tracing::warn!(%sequence, class = skip.class.name(), code = skip.code, "{skip}");
-                *lock(&self.0.skipped).entry(skip.class).or_default() += 1;
+                let count = {
+                    let mut skipped = lock(&self.0.skipped);
+                    let count = skipped.entry(skip.class).or_default();
+                    *count += 1;
+                    *count
+                };
+                // Whoever may publish must not fill our disk with log lines; the store has every one.
+                if count <= SKIPS_TOLD || count.is_multiple_of(SKIPS_TOLD_EVERY) {
+                    tracing::warn!(%sequence, class = skip.class.name(), code = skip.code, count, "{skip}");
+                }
                 // A producer's block that does not fit ours: it has lost a race, or this is another log.
                 let odd = matches!(skip.code, "height_taken" | "parent_wrong" | "height_skipped");
                 let (class, code) = (skip.class.name().to_owned(), skip.code.to_owned());

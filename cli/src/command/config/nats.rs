@@ -112,6 +112,14 @@ fn users(named: &[String], nkeys: &[String]) -> Outcome<Vec<User>> {
     if distinct.len() < users.len() {
         return Err(malformed("a user is named twice: give all its roles at once, with commas".to_owned()));
     }
+    // Two users of one variable would have one password.
+    let with_password: Vec<&User> = users.iter().filter(|user| user.nkey.is_none()).collect();
+    let variables: BTreeSet<String> = with_password.iter().map(|user| variable(user)).collect();
+    if variables.len() < with_password.len() {
+        return Err(malformed(
+            "the names of two users differ only in case or in - and _, which the variables of their passwords do not".to_owned(),
+        ));
+    }
     Ok(users)
 }
 
@@ -214,6 +222,11 @@ impl Permissions {
     }
 }
 
+/// Where the server finds the user's password.
+fn variable(user: &User) -> String {
+    format!("NATS_PASSWORD_{}", user.name.to_ascii_uppercase().replace('-', "_"))
+}
+
 fn inbox(user: &User) -> String {
     format!("_INBOX_{}", user.name)
 }
@@ -252,8 +265,7 @@ fn write_user(text: &mut String, user: &User, chain: ChainId) {
     let _ = if let Some(nkey) = &user.nkey {
         writeln!(text, "        nkey: {nkey}")
     } else {
-        let variable = user.name.to_ascii_uppercase().replace('-', "_");
-        writeln!(text, "        user: \"{}\", password: $NATS_PASSWORD_{variable}", user.name)
+        writeln!(text, "        user: \"{}\", password: ${}", user.name, variable(user))
     };
     text.push_str("        permissions: {\n");
     for (action, subjects) in [("publish", publish), ("subscribe", subscribe)] {
@@ -333,6 +345,7 @@ mod tests {
         }
         let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
         assert!(users(&owned(&["client=a", "reader=a"]), &[]).is_err());
+        assert!(users(&owned(&["client=a-b", "reader=A_b"]), &[]).is_err(), "they would share a password");
         assert!(users(&[], &owned(&["client=X"])).is_err());
         assert_eq!(users(&[], &[]).unwrap().len(), KINDS.len());
     }

@@ -214,7 +214,7 @@ impl Follower {
             self.make_consumer().await?;
         }
         let wait = if self.gathered.is_empty() {
-            self.doubt_after
+            self.doubt_after.saturating_sub(self.quiet_since.elapsed())
         } else {
             GATHER_PATIENCE
         };

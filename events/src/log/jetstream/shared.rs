@@ -20,7 +20,7 @@ use crate::nats::{ApiError, Nats};
 pub(super) const ASK_PATIENCE: Duration = Duration::from_secs(2);
 /// How often a stream that seems deleted, replaced or shortened is looked at again before that is believed: a leader
 /// that was just elected may not know yet what it has.
-const SECOND_LOOKS: u32 = 8;
+const SECOND_LOOKS: u32 = 20;
 const SECOND_LOOK_PAUSE: Duration = Duration::from_millis(250);
 
 /// JetStream's number for "there is no such message".

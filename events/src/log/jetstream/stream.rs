@@ -179,37 +179,37 @@ pub(super) fn warnings(nats: &Nats, info: &Info, options: &JetStreamOptions) -> 
     let config = &info.config;
     let mut warnings = Vec::new();
     if config.num_replicas < 2 {
-        warnings.push(format!(
-            "the stream {} is kept on one server alone: if its disk is lost, so is the log, but for what the nodes keep. \
-             Use a cluster of three and 3 replicas for what matters",
-            config.name
-        ));
+        warnings.push(
+            "it is on one server alone, with whose disk it is lost; for what matters use a cluster and 3 replicas"
+                .to_owned(),
+        );
     }
     if !options.fsync_always {
         warnings.push(
-            "whether the server syncs every write to its disk cannot be seen from here, and by default it does so every \
-             two minutes: a power cut then loses blocks that were acknowledged. Set `sync_interval: always` in its \
-             jetstream block, on every server of a cluster"
+            "a power cut may lose acknowledged blocks, unless the jetstream block of every server says \
+             `sync_interval: always`, which cannot be seen from here"
                 .to_owned(),
         );
     }
     if config.deny_purge {
-        warnings
-            .push(format!("the stream {} does not allow purging: the log cannot be compacted", config.name));
+        warnings.push("it does not allow purging: it cannot be compacted".to_owned());
     }
     if config.max_bytes > 0 || config.max_messages > 0 {
         warnings.push(format!(
-            "the stream {} takes at most {} and {}: when it is full the chain stands still until the log is compacted",
-            config.name,
+            "it takes at most {} and {}: when it is full the chain stands still until it is compacted",
             if config.max_bytes > 0 { format!("{} bytes", config.max_bytes) } else { "any bytes".into() },
-            if config.max_messages > 0 { format!("{} messages", config.max_messages) } else { "any messages".into() },
+            if config.max_messages > 0 {
+                format!("{} messages", config.max_messages)
+            } else {
+                "any messages".into()
+            },
         ));
     }
     let payload = nats.client().max_payload();
     if payload < BLOCK_BYTES_MAX + HEADERS_BYTES_MAX {
         warnings.push(format!(
-            "the server takes messages of at most {payload} bytes: blocks sealed here are kept below that, but a block \
-             of up to {} bytes from elsewhere would not fit. Leave max_payload at its default of 1 MB or more",
+            "its server takes messages of at most {payload} bytes, and a block may have {}: set the server's max_payload \
+             to its default of 1 MB",
             BLOCK_BYTES_MAX + HEADERS_BYTES_MAX
         ));
     }
