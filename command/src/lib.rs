@@ -32,7 +32,8 @@ mod submission;
 
 pub use error::SubmitError;
 pub use options::{
-    BATCH_BYTES_MAX, BATCH_EVENTS_MAX, Clock, CommandOptions, DUPLICATES_MAX, MempoolLimits, Observer, VERIFY_BATCH_MAX,
+    BATCH_BYTES_MAX, BATCH_EVENTS_MAX, Clock, CommandOptions, DUPLICATES_MAX, MempoolLimits, Observer,
+    VERIFY_BATCH_MAX,
 };
 pub use rate::{PEERS_MAX, Peer, Rate};
 pub use reply::{OnOutcome, Outcome};

@@ -152,7 +152,8 @@ impl Mempool {
         for heir in announced(&event) {
             self.submitters.entry(heir).or_default().announced += 1;
         }
-        let entry = Entry { event, arrived: now, order: self.next_order, maybe_landed: false, log_reached: None };
+        let entry =
+            Entry { event, arrived: now, order: self.next_order, maybe_landed: false, log_reached: None };
         self.next_order += 1;
         self.events += 1;
         self.bytes += bytes;

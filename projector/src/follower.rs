@@ -348,7 +348,7 @@ pub(crate) async fn refold(
 ) -> Result<Arc<Head>, OpenError> {
     let limits = ReadLimits { messages: 256, bytes: BATCH_BYTES };
     let mut fold: Option<Fold> = None;
-    let mut next = Sequence(1);
+    let mut next = log.first().await?;
     loop {
         let entries = log.read(next, limits).await?;
         let Some(last) = entries.last() else { return Err(OpenError::LogEmpty) };

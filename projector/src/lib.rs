@@ -36,7 +36,8 @@ mod writer;
 pub use archive::{ARCHIVE_AHEAD_BLOCKS_MAX, ARCHIVE_AHEAD_BYTES_MAX, ArchiveError, BlockArchive};
 pub use attestations::{Attestations, AttestationsStatus, CHECKPOINTS_MAX, FinalPoint, ValidatorWord};
 pub use attestor::{
-    ATTEST_INTERVAL, AttestError, Attestor, AttestorOptions, AttestorStatus, CLOCK_TOLERANCE, PUBLISH_PATIENCE,
+    ATTEST_INTERVAL, AttestError, Attestor, AttestorOptions, AttestorStatus, CLOCK_TOLERANCE,
+    PUBLISH_PATIENCE,
 };
 pub use evidence::write_fork;
 pub use fold::{BlockLimits, Fold, FoldError, Folded, Producer, Proposed, Verdict};

@@ -92,6 +92,28 @@ async fn a_lost_tail_is_put_back_and_the_node_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_was_emptied_and_restored_can_be_started_from() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, head) = chain(dir.path()).await;
+    let log = open_log(&dir.path().join("emptied"));
+    for tip in 0..7 {
+        log.append(Sequence(tip), "gone".into()).await.unwrap();
+    }
+    assert_eq!(log.compact(Sequence(8)).await.unwrap(), Sequence(8));
+    let source = archive(dir.path()).await;
+    let planned = plan(&source, &*log, &|_| {}).await.unwrap();
+    apply(&source, &*log, &planned, &|_| {}).await.unwrap();
+    let node = open(&dir.path().join("fresh"), &log).await;
+    assert_eq!(node.caught_up().await.hash, head.hash);
+    node.close().await;
+    // One that begins behind its genesis is not.
+    assert_eq!(log.compact(Sequence(209)).await.unwrap(), Sequence(209));
+    log.append(Sequence(208), "more".into()).await.unwrap();
+    let refused = open_with(options(&dir.path().join("late")), &log).await.err().unwrap();
+    assert_eq!(refused.code(), "log_compacted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_archive_alone_is_enough() {
     let dir = tempfile::tempdir().unwrap();
     let (_, head) = chain(dir.path()).await;

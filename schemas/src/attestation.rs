@@ -47,7 +47,8 @@ impl Attestation {
         let attestation: Self = codec::decode(bytes, ATTESTATION_BYTES_MAX)?;
         if attestation.version != ATTESTATION_VERSION {
             let version = attestation.version;
-            let text = format!("attestation version {version} is unknown; this build reads {ATTESTATION_VERSION}");
+            let text =
+                format!("attestation version {version} is unknown; this build reads {ATTESTATION_VERSION}");
             return Err(CodecError::Form(text));
         }
         Ok(attestation)

@@ -185,13 +185,15 @@ impl ProofFile {
         // The version is the first item of the outermost array, and so far always a single byte.
         let file = match bytes.get(1) {
             Some(1) => {
-                let ProofFileV1 { proof: ProofV1 { read, event }, .. } = codec::decode(bytes, PROOF_BYTES_MAX)?;
+                let ProofFileV1 { proof: ProofV1 { read, event }, .. } =
+                    codec::decode(bytes, PROOF_BYTES_MAX)?;
                 Self::of(Proof { read, event, ..Proof::default() })
             }
             _ => codec::decode::<Self>(bytes, PROOF_BYTES_MAX)?,
         };
         if file.version != PROOF_VERSION {
-            let text = format!("proof version {} is unknown; this build reads 1 to {PROOF_VERSION}", file.version);
+            let text =
+                format!("proof version {} is unknown; this build reads 1 to {PROOF_VERSION}", file.version);
             return Err(CodecError::Form(text));
         }
         let Proof { read, event, equivocation, fork } = &file.proof;

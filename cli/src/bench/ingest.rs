@@ -194,7 +194,9 @@ impl Ingest {
         };
         let load = format!("at {:.0} events/s", self.load);
         vec![
-            Figure::new(format!("ingest, burst{home}"), self.burst, "events/s").under(burst_under).note(blocks),
+            Figure::new(format!("ingest, burst{home}"), self.burst, "events/s")
+                .under(burst_under)
+                .note(blocks),
             Figure::new(format!("ingest, sustained{home}"), self.sustained, "events/s")
                 .under(sustained_under)
                 .note(rows),

@@ -124,7 +124,8 @@ pub(crate) fn run(run: &Run<'_>, args: &BenchArgs) -> Outcome {
 fn chain_figures(config: &Config, args: &BenchArgs) -> Outcome<Vec<Figure>> {
     let home = LogChoice::of(config, &LogChoice::Embedded)?;
     if home.servers().is_some() {
-        let message = "a benchmark makes chains of its own, and leaves none behind on a server that others use";
+        let message =
+            "a benchmark makes chains of its own, and leaves none behind on a server that others use";
         return Err(CliError::usage("bench_home_wrong", message).hint("say --log managed"));
     }
     let runtime = chain::runtime()?;

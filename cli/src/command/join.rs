@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use chaoschain_events::block::VerifiedBlock;
 use chaoschain_events::log::{EventLog, ReadLimits};
 use chaoschain_projector::open_genesis;
-use chaoschain_schemas::{ChainId, Sequence};
+use chaoschain_schemas::ChainId;
 use serde_json::json;
 
 use crate::App;
@@ -82,7 +82,7 @@ pub(crate) fn run(run: &Run<'_>, args: &Args) -> Outcome {
 /// The chain with its name and domain, out of the block the log begins with.
 async fn begins_with(app: &App, log: &dyn EventLog, chain: Chain) -> Outcome<Chain> {
     let limits = ReadLimits { messages: 1, ..ReadLimits::default() };
-    let first = log.read(Sequence(1), limits).await?.into_iter().next();
+    let first = log.read(log.first().await?, limits).await?.into_iter().next();
     let entry = first.ok_or_else(|| {
         let message = format!("the {} is empty: no chain begins there", log.description());
         CliError::new(Exit::Refused, "log_empty", message).hint("`init` makes a new chain")

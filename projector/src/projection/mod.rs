@@ -346,10 +346,16 @@ impl Projection {
         let Some(record) = self.block_record(height)? else { return Ok(None) };
         if let Some(archive) = &self.0.archive {
             match archive.message(height).await {
-                Ok(Some(message)) if header_hash(&message) == Some(record.header_hash) => return Ok(Some(message)),
+                Ok(Some(message)) if header_hash(&message) == Some(record.header_hash) => {
+                    return Ok(Some(message));
+                }
                 Ok(None) => {}
-                Ok(Some(_)) => tracing::warn!(%height, "the block archive has another block: reading the log"),
-                Err(error) => tracing::warn!(%height, %error, "the block archive cannot be read: reading the log"),
+                Ok(Some(_)) => {
+                    tracing::warn!(%height, "the block archive has another block: reading the log");
+                }
+                Err(error) => {
+                    tracing::warn!(%height, %error, "the block archive cannot be read: reading the log");
+                }
             }
         }
         let limits = ReadLimits { messages: 1, ..ReadLimits::default() };
@@ -376,7 +382,6 @@ impl Projection {
     pub(crate) fn inner(&self) -> &Arc<Inner> {
         &self.0
     }
-
 }
 
 impl History for Projection {

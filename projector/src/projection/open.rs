@@ -137,9 +137,6 @@ async fn begin(
     archive: Option<&BlockArchive>,
 ) -> Result<(Beginning, Bytes), OpenError> {
     let first = log.first().await?;
-    if first > Sequence(1) {
-        return Err(OpenError::LogCompacted { first });
-    }
     let archived = archive.and_then(BlockArchive::height);
     let limits = ReadLimits { messages: 1, ..ReadLimits::default() };
     let Some(entry) = log.read(first, limits).await?.into_iter().next() else {
@@ -152,7 +149,13 @@ async fn begin(
         };
         return Err(archived.map_or(OpenError::LogEmpty, lost));
     };
-    let beginning = open_genesis(machine, entry.sequence, &entry.message, options.chain)?;
+    // A log that was emptied and restored begins later than at 1, and with block 0 all the same.
+    let beginning = match open_genesis(machine, entry.sequence, &entry.message, options.chain) {
+        Err(error) if first > Sequence(1) && error.code() != "chain_wrong" => {
+            return Err(OpenError::LogCompacted { first });
+        }
+        beginning => beginning?,
+    };
     if let (Some(archive), Some(dir)) = (archive, &options.archive) {
         let (height, stored) = (beginning.head.height(), beginning.head.hash);
         let archived = archive.opened_hashes([height].into_iter()).await.map_err(ArchiveError::Log)?;
