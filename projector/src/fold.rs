@@ -23,7 +23,7 @@ use chaoschain_schemas::{
 };
 use chaoschain_state::control::{self, SignedTransition};
 use chaoschain_state::domain::{BlockContext, Machine};
-use chaoschain_state::{BaseView, CONTROL, Change, Changes, Fault, Forest, Rejection, View};
+use chaoschain_state::{BaseView, CONTROL, Change, Changes, Fault, Forest, Rejection, StateVersion, View};
 
 use crate::format::{newer_body, newer_header};
 use crate::head::Head;
@@ -76,6 +76,8 @@ pub enum FoldError {
         computed: Hash,
         /// The number of the first sub-tree whose root differs.
         sub_tree: usize,
+        /// The state this node computes, for finding the records that differ.
+        state: Arc<StateVersion>,
     },
     /// The block needs rules that this build does not have.
     #[error(
@@ -364,7 +366,7 @@ impl Fold {
         let header = block.header();
         let before = Arc::clone(&self.head.state);
         let mut changes = Changes::new(&*before);
-        self.machine.begin_block(context, &mut changes);
+        control::begin_block(&*self.machine, context, &mut changes);
         if let Some(fault) = changes.fault() {
             return Err(fault.into());
         }
@@ -394,7 +396,7 @@ impl Fold {
             let computed = state.root();
             self.forest.revert_to(&before);
             let sub_tree = differs.unwrap_or(header.sub_roots.len());
-            return Err(FoldError::Diverged { header: Box::new(header.clone()), computed, sub_tree });
+            return Err(FoldError::Diverged { header: Box::new(header.clone()), computed, sub_tree, state });
         }
         let head = Arc::new(Head {
             header: header.clone(),
@@ -438,7 +440,7 @@ impl Fold {
             return Err(FoldError::NotProducer(producer.account));
         }
         let mut changes = Changes::new(&*tip.state);
-        self.machine.begin_block(&context, &mut changes);
+        control::begin_block(&*self.machine, &context, &mut changes);
         if let Some(fault) = changes.fault() {
             return Err(fault.into());
         }
@@ -550,7 +552,7 @@ pub fn judge(
 ) -> Result<Result<(), Rejection>, FoldError> {
     let context = next_context(head, machine, now)?;
     let mut changes = Changes::new(&*head.state);
-    machine.begin_block(&context, &mut changes);
+    control::begin_block(machine, &context, &mut changes);
     let address = EventAddress { height: context.height, index: 0 };
     let outcome = control::execute(machine, &context, &mut changes, address, &signed(event), true);
     changes.fault().map_or(Ok(outcome), |fault| Err(fault.into()))

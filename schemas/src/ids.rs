@@ -59,6 +59,11 @@ id!(
     32
 );
 id!(
+    /// Names a conflict: the keyed hash of its kind, subject, options and opening height.
+    ConflictId,
+    32
+);
+id!(
     /// Groups transitions that belong to one piece of work; 16 bytes, the size of a W3C trace id.
     CorrelationId,
     16
@@ -112,6 +117,12 @@ impl From<TransitionId> for AllianceId {
 impl From<TransitionId> for MemeId {
     fn from(id: TransitionId) -> Self {
         Self(id.0)
+    }
+}
+
+impl From<Hash> for ConflictId {
+    fn from(hash: Hash) -> Self {
+        Self(*hash.as_bytes())
     }
 }
 

@@ -30,7 +30,9 @@ pub use block::{EventAddress, HEADER_VERSION, Header, SealedBlock};
 pub use body::{Attachment, BODY_VERSION, Body, Envelope, Expectation, PartySignature};
 pub use codec::CodecError;
 pub use hash::{Hash, Purpose};
-pub use ids::{AccountId, AgentId, AllianceId, ChainId, CorrelationId, MemeId, NameHash, TransitionId};
+pub use ids::{
+    AccountId, AgentId, AllianceId, ChainId, ConflictId, CorrelationId, MemeId, NameHash, TransitionId,
+};
 pub use keys::{PublicKey, Signature, SigningContext};
 pub use proof::{
     AttestedHeader, EquivocationProof, EventProof, FinalityProof, ForkProof, PROOF_VERSION, Proof, ProofFile,

@@ -79,3 +79,20 @@ pub const ENTRY_NAMESPACE_BYTES_MAX: usize = 32;
 pub const ENTRY_KEY_BYTES_MAX: usize = 64;
 /// The longest value of an entry, bytes.
 pub const ENTRY_VALUE_BYTES_MAX: usize = 4 * 1024;
+/// The longest text that goes with an act in the society (a reason, an action, a description), bytes.
+pub const ACT_TEXT_BYTES_MAX: usize = 256;
+/// The most due entries that are handled at the start of one block.
+pub const DUE_ENTRIES_MAX: usize = 256;
+/// The most work that is done on due entries at the start of one block, in units of one member or elector; a single
+/// entry may go beyond.
+pub const DUE_WORK_MAX: u32 = 2048;
+/// The most claims of one conflict report; with what stands, they are the options.
+pub const CONFLICT_CLAIMS_MAX: usize = 7;
+/// The most electors of a conflict.
+pub const CONFLICT_ELECTORS_MAX: usize = 128;
+/// How often an ordinal is drawn at most to find a conflict's electors.
+pub const CONFLICT_DRAWS_MAX: u32 = 1024;
+/// The most conflicts that are opened in one block.
+pub const CONFLICTS_OPENED_MAX: u32 = 16;
+/// The most conflicts that are open at a time.
+pub const CONFLICTS_OPEN_MAX: u32 = 4096;

@@ -1,6 +1,8 @@
 //! Registration and status.
 
-use chaoschain_schemas::society::{Agent, AgentCount, AgentRegistration, AgentStatus, StatusUpdate};
+use chaoschain_schemas::society::{
+    Agent, AgentCount, AgentRegistration, AgentStatus, PersonalityShift, StatusUpdate,
+};
 use chaoschain_schemas::{AgentId, Fixed, Micros};
 use chaoschain_state::{Changes, View};
 
@@ -39,6 +41,7 @@ pub(crate) fn apply_registration(
         alliances: Vec::new(),
         registered_at: context.now(),
         ordinal: count.agents,
+        betrayed_at: None,
     };
     changes.put(&keys::agent(&context.author), &agent);
     changes.put(&keys::agent_count(), &AgentCount { agents: count.agents.saturating_add(1) });
@@ -66,4 +69,17 @@ pub(crate) fn apply_status(context: &Context<'_>, changes: &mut Changes<'_>, upd
     agent.status_since = context.now();
     agent.status_expected = update.expected;
     changes.put(&key, &agent);
+}
+
+pub(crate) fn verify_shift(
+    context: &Context<'_>,
+    view: &dyn View,
+    shift: &PersonalityShift,
+) -> Result<(), SocietyError> {
+    let _ = (view, shift);
+    Err(SocietyError::AgentUnknown(context.author))
+}
+
+pub(crate) fn apply_shift(context: &Context<'_>, changes: &mut Changes<'_>, shift: &PersonalityShift) {
+    let _ = (context, changes, shift);
 }

@@ -1,8 +1,11 @@
 //! Formation of alliances.
 
 use chaoschain_schemas::limits::AGENT_ALLIANCES_MAX;
-use chaoschain_schemas::society::{Agent, Alliance, AllianceFormation, AllianceState, Membership};
-use chaoschain_schemas::{AccountId, Timestamp};
+use chaoschain_schemas::society::{
+    Agent, Alliance, AllianceBetrayal, AllianceDeparture, AllianceFormation, AllianceReconciliation,
+    AllianceState, Membership,
+};
+use chaoschain_schemas::{AccountId, AllianceId, Fixed, Timestamp};
 use chaoschain_state::{Changes, View};
 
 use crate::{Context, SocietyError, agent, check_distinct, keys};
@@ -13,8 +16,8 @@ pub(crate) fn is_live(expires_at: Timestamp, now: Timestamp) -> bool {
 }
 
 /// The members besides the author, ascending.
-pub(crate) fn parties(formation: &AllianceFormation, author: &AccountId) -> Vec<AccountId> {
-    let mut parties: Vec<_> = formation.members.iter().copied().filter(|member| member != author).collect();
+pub(crate) fn parties(members: &[AccountId], author: &AccountId) -> Vec<AccountId> {
+    let mut parties: Vec<_> = members.iter().copied().filter(|member| member != author).collect();
     parties.sort_unstable();
     parties
 }
@@ -63,7 +66,14 @@ pub(crate) fn apply_formation(
         let key = keys::agent(member);
         let Some(mut agent) = changes.view().record::<Agent>(&key) else { return };
         agent.alliances.retain(|membership| is_live(membership.expires_at, context.now()));
-        agent.alliances.push(Membership { id, expires_at, exclusive_for });
+        agent.alliances.push(Membership {
+            id,
+            expires_at,
+            exclusive_for,
+            benefits: formation.terms.benefits.clone(),
+            strength: Fixed::ZERO,
+            contested: false,
+        });
         changes.put(&key, &agent);
     }
     let alliance = Alliance {
@@ -74,6 +84,61 @@ pub(crate) fn apply_formation(
         state: AllianceState::Active,
         formed_at: context.now(),
         expires_at,
+        strength: Fixed::ZERO,
+        conflict: None,
+        end: None,
     };
     changes.put(&keys::alliance(&id), &alliance);
+}
+
+pub(crate) fn verify_departure(
+    context: &Context<'_>,
+    view: &dyn View,
+    departure: &AllianceDeparture,
+) -> Result<(), SocietyError> {
+    let _ = (view, departure);
+    Err(SocietyError::AgentUnknown(context.author))
+}
+
+pub(crate) fn apply_departure(
+    context: &Context<'_>,
+    changes: &mut Changes<'_>,
+    departure: &AllianceDeparture,
+) {
+    let _ = (context, changes, departure);
+}
+
+pub(crate) fn verify_betrayal(
+    context: &Context<'_>,
+    view: &dyn View,
+    betrayal: &AllianceBetrayal,
+) -> Result<(), SocietyError> {
+    let _ = (view, betrayal);
+    Err(SocietyError::AgentUnknown(context.author))
+}
+
+pub(crate) fn apply_betrayal(context: &Context<'_>, changes: &mut Changes<'_>, betrayal: &AllianceBetrayal) {
+    let _ = (context, changes, betrayal);
+}
+
+pub(crate) fn verify_reconciliation(
+    context: &Context<'_>,
+    view: &dyn View,
+    revival: &AllianceReconciliation,
+) -> Result<(), SocietyError> {
+    let _ = (view, revival);
+    Err(SocietyError::AgentUnknown(context.author))
+}
+
+pub(crate) fn apply_reconciliation(
+    context: &Context<'_>,
+    changes: &mut Changes<'_>,
+    revival: &AllianceReconciliation,
+) {
+    let _ = (context, changes, revival);
+}
+
+/// Ends an alliance whose time is over; called by the due queue.
+pub(crate) fn expire(changes: &mut Changes<'_>, id: AllianceId) {
+    let _ = (changes, id);
 }

@@ -1,6 +1,7 @@
 //! Where the society's records stand. A first byte tells the record's type, all parts are of fixed length.
 
-use chaoschain_schemas::{AgentId, AllianceId, MemeId, NameHash};
+use chaoschain_schemas::society::{ContestedFact, DueKind};
+use chaoschain_schemas::{AgentId, AllianceId, ConflictId, EventAddress, MemeId, NameHash, Timestamp};
 use chaoschain_state::{DOMAIN_FIRST, Key, SubTree};
 
 /// The sub-tree of agents and their entries.
@@ -13,11 +14,19 @@ pub const MEMES: SubTree = DOMAIN_FIRST + 2;
 pub(crate) const TAG_AGENT_COUNT: u8 = 0x00;
 pub(crate) const TAG_AGENT: u8 = 0x01;
 pub(crate) const TAG_ENTRY: u8 = 0x02;
+pub(crate) const TAG_ORDINAL: u8 = 0x03;
+pub(crate) const TAG_PERSONALITY: u8 = 0x04;
 pub(crate) const TAG_ALLIANCE: u8 = 0x01;
 pub(crate) const TAG_RELATIONSHIP: u8 = 0x02;
 pub(crate) const TAG_INFLUENCE: u8 = 0x03;
+pub(crate) const TAG_DRAMA: u8 = 0x04;
+pub(crate) const TAG_DUE: u8 = 0x05;
+pub(crate) const TAG_CONFLICT: u8 = 0x06;
+pub(crate) const TAG_OPEN_CONFLICT: u8 = 0x07;
+pub(crate) const TAG_CONFLICT_COUNTS: u8 = 0x08;
 pub(crate) const TAG_MEME: u8 = 0x01;
 pub(crate) const TAG_INFLUENCE_TURN: u8 = 0x02;
+pub(crate) const TAG_REACTION: u8 = 0x03;
 
 /// How many agents there are.
 pub fn agent_count() -> Key {
@@ -35,6 +44,16 @@ pub fn entry(owner: &AgentId, namespace: &str, key: &str) -> Key {
     Key::new(AGENTS, &[&[TAG_ENTRY], owner.as_bytes(), namespace.as_bytes(), key.as_bytes()])
 }
 
+/// The agent of an ordinal.
+pub fn ordinal(ordinal: u64) -> Key {
+    Key::new(AGENTS, &[&[TAG_ORDINAL], &ordinal.to_be_bytes()])
+}
+
+/// How an agent changed its personality.
+pub fn personality(id: &AgentId) -> Key {
+    Key::new(AGENTS, &[&[TAG_PERSONALITY], id.as_bytes()])
+}
+
 /// An alliance.
 pub fn alliance(id: &AllianceId) -> Key {
     Key::new(SOCIAL, &[&[TAG_ALLIANCE], id.as_bytes()])
@@ -50,6 +69,32 @@ pub fn influence(meme: &MemeId) -> Key {
     Key::new(SOCIAL, &[&[TAG_INFLUENCE], meme.as_bytes()])
 }
 
+/// The drama event that came of the transition at this address.
+pub fn drama(address: EventAddress) -> Key {
+    let EventAddress { height, index } = address;
+    Key::new(SOCIAL, &[&[TAG_DRAMA], &height.0.to_be_bytes(), &index.to_be_bytes()])
+}
+
+/// What is due at `time`; the first key of a time has the lowest kind and id.
+pub fn due(time: Timestamp, kind: DueKind, id: &[u8; 32]) -> Key {
+    Key::new(SOCIAL, &[&[TAG_DUE], &time.0.to_be_bytes(), &[kind as u8], id])
+}
+
+/// A conflict.
+pub fn conflict(id: &ConflictId) -> Key {
+    Key::new(SOCIAL, &[&[TAG_CONFLICT], id.as_bytes()])
+}
+
+/// The open conflict about a fact.
+pub fn open_conflict(fact: &ContestedFact) -> Key {
+    Key::new(SOCIAL, &[&[TAG_OPEN_CONFLICT], fact.agent.as_bytes(), &[fact.field as u8]])
+}
+
+/// How many conflicts there are.
+pub fn conflict_counts() -> Key {
+    Key::new(SOCIAL, &[&[TAG_CONFLICT_COUNTS]])
+}
+
 /// A meme.
 pub fn meme(id: &MemeId) -> Key {
     Key::new(MEMES, &[&[TAG_MEME], id.as_bytes()])
@@ -58,4 +103,9 @@ pub fn meme(id: &MemeId) -> Key {
 /// When `author` last moved the influence of `meme`.
 pub fn influence_turn(meme: &MemeId, author: &AgentId) -> Key {
     Key::new(MEMES, &[&[TAG_INFLUENCE_TURN], meme.as_bytes(), author.as_bytes()])
+}
+
+/// The reaction of `author` to `meme`.
+pub fn reaction(meme: &MemeId, author: &AgentId) -> Key {
+    Key::new(MEMES, &[&[TAG_REACTION], meme.as_bytes(), author.as_bytes()])
 }

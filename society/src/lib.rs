@@ -11,7 +11,10 @@
 
 mod agent;
 mod alliance;
+mod conflict;
 mod domain;
+mod drama;
+mod due;
 mod entry;
 mod error;
 pub mod formula;

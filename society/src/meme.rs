@@ -1,7 +1,7 @@
 //! Publication and influence of memes.
 
 use chaoschain_schemas::society::{
-    InfluenceScore, InfluenceTurn, Meme, MemeContent, MemeInfluence, MemePublication,
+    InfluenceScore, InfluenceTurn, Meme, MemeContent, MemeInfluence, MemePublication, MemeReaction,
 };
 use chaoschain_schemas::{Fixed, MemeId, Micros, Timestamp};
 use chaoschain_state::{Changes, View};
@@ -104,4 +104,17 @@ pub(crate) fn decayed(score: &InfluenceScore, now: Timestamp, half_life: Micros)
 
 fn hour(now: Timestamp) -> u64 {
     now.0 / formula::HOUR.0
+}
+
+pub(crate) fn verify_reaction(
+    context: &Context<'_>,
+    view: &dyn View,
+    reaction: &MemeReaction,
+) -> Result<(), SocietyError> {
+    let _ = (view, reaction);
+    Err(SocietyError::AgentUnknown(context.author))
+}
+
+pub(crate) fn apply_reaction(context: &Context<'_>, changes: &mut Changes<'_>, reaction: &MemeReaction) {
+    let _ = (context, changes, reaction);
 }

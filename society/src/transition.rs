@@ -1,8 +1,9 @@
 //! The closed enumeration of transitions.
 
 use chaoschain_schemas::society::{
-    AgentRegistration, AllianceFormation, CustomDelete, CustomSet, MemeInfluence, MemePublication, Payload,
-    ReputationUpdate, SocialInteraction, StatusUpdate,
+    AgentRegistration, AllianceBetrayal, AllianceDeparture, AllianceFormation, AllianceReconciliation,
+    ConflictReport, ConflictResolution, CustomDelete, CustomSet, DramaRecord, MemeInfluence, MemePublication,
+    MemeReaction, OpinionCast, Payload, PersonalityShift, ReputationUpdate, SocialInteraction, StatusUpdate,
 };
 use chaoschain_schemas::{CodecError, codec};
 use serde_json::Value as Json;
@@ -70,12 +71,21 @@ transitions!(
     AgentRegistration,
     StatusUpdate,
     ReputationUpdate,
+    PersonalityShift,
     AllianceFormation,
+    AllianceDeparture,
+    AllianceBetrayal,
+    AllianceReconciliation,
     SocialInteraction,
+    DramaRecord,
     MemePublication,
     MemeInfluence,
+    MemeReaction,
     CustomSet,
     CustomDelete,
+    ConflictReport,
+    OpinionCast,
+    ConflictResolution,
 );
 
 fn unknown(kind: u16) -> String {

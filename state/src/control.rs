@@ -137,6 +137,11 @@ pub fn block_context(
     })
 }
 
+/// Does what is due at the start of a block, before its events: the kernel's part, then the domain's.
+pub fn begin_block(machine: &dyn Machine, block: &BlockContext, changes: &mut Changes<'_>) {
+    machine.begin_block(block, changes);
+}
+
 /// Writes the state that a genesis document describes.
 pub fn apply_genesis(genesis: &Genesis, changes: &mut Changes<'_>) {
     let mut validators = Validators::default();

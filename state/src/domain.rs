@@ -145,6 +145,22 @@ pub trait Domain: Send + Sync + 'static {
         let _ = (block, parameters, changes);
     }
 
+    /// The block time at which something becomes due next, for [`Domain::begin_block`] of the first block at or after it.
+    /// While that time lies behind the clock, producers seal blocks even without events.
+    fn next_due(view: &dyn View) -> Option<Timestamp> {
+        let _ = view;
+        None
+    }
+
+    /// What is out of its range in parameters, if anything.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    fn check_parameters(parameters: &Self::Parameters) -> Result<(), String> {
+        let _ = parameters;
+        Ok(())
+    }
+
     /// A payload as JSON.
     fn transition_to_json(kind: u16, payload: &[u8]) -> Result<Json, CodecError>;
 
@@ -179,8 +195,10 @@ pub trait Machine: Send + Sync {
     fn parameters_from_json(&self, json: &Json) -> Result<Vec<u8>, String>;
     /// Domain parameters as JSON.
     fn parameters_to_json(&self, bytes: &[u8]) -> Result<Json, CodecError>;
-    /// Whether these are well-formed domain parameters.
+    /// Whether these are domain parameters, well-formed and within their ranges.
     fn check_parameters(&self, bytes: &[u8]) -> Result<(), CodecError>;
+    /// [`Domain::next_due`]
+    fn next_due(&self, view: &dyn View) -> Option<Timestamp>;
     /// [`Domain::begin_block`]
     fn begin_block(&self, block: &BlockContext, changes: &mut Changes<'_>);
     /// Decodes a payload, checks that exactly the needed parties have signed, and verifies it; then applies it unless
@@ -267,6 +285,7 @@ impl<D: Domain> Machine for D {
     fn parameters_from_json(&self, json: &Json) -> Result<Vec<u8>, String> {
         let parameters: D::Parameters =
             serde_json::from_value(json.clone()).map_err(|error| error.to_string())?;
+        D::check_parameters(&parameters)?;
         Ok(codec::encode(&parameters))
     }
 
@@ -276,7 +295,12 @@ impl<D: Domain> Machine for D {
     }
 
     fn check_parameters(&self, bytes: &[u8]) -> Result<(), CodecError> {
-        codec::decode::<D::Parameters>(bytes, chaoschain_schemas::limits::VALUE_BYTES_MAX).map(drop)
+        let parameters: D::Parameters = codec::decode(bytes, chaoschain_schemas::limits::VALUE_BYTES_MAX)?;
+        D::check_parameters(&parameters).map_err(CodecError::Form)
+    }
+
+    fn next_due(&self, view: &dyn View) -> Option<Timestamp> {
+        D::next_due(view)
     }
 
     fn begin_block(&self, block: &BlockContext, changes: &mut Changes<'_>) {

@@ -155,6 +155,12 @@ impl StateVersion {
     }
 }
 
+impl std::fmt::Debug for StateVersion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StateVersion").field("root", &self.root).finish_non_exhaustive()
+    }
+}
+
 /// What is no sub-tree of records is withheld: the tree of blocks is not here, and others do not exist.
 impl Base for StateVersion {
     fn get(&self, key: &Key) -> Lookup {

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::alliance::Benefit;
 use super::{Payload, check_text};
-use crate::limits::STATUS_REASON_BYTES_MAX;
+use crate::limits::{ACT_TEXT_BYTES_MAX, STATUS_REASON_BYTES_MAX};
 use crate::{AgentId, AllianceId, Fixed, Micros, NameHash, Timestamp, code_enum};
 
 code_enum! {
@@ -68,10 +69,14 @@ pub struct Agent {
     pub registered_at: Timestamp,
     /// How many agents were registered before it.
     pub ordinal: u64,
+    /// Block time of its last betrayal; known from rules version 2 on. The record ends before this field where there is
+    /// none, as every record of version 1 does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub betrayed_at: Option<Timestamp>,
 }
 
 /// An agent's own note of an alliance that it is a member of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Membership {
     /// The alliance.
     pub id: AllianceId,
@@ -79,6 +84,12 @@ pub struct Membership {
     pub expires_at: Timestamp,
     /// The purpose it is exclusive for, by the hash of the purpose's bytes; `None` when it is not exclusive.
     pub exclusive_for: Option<NameHash>,
+    /// What members promised one another.
+    pub benefits: Vec<Benefit>,
+    /// The alliance's strength when it was formed, in \[0, 1\]; what its benefits are worth.
+    pub strength: Fixed,
+    /// Whether the alliance is in an open conflict; its benefits rest until that is decided.
+    pub contested: bool,
 }
 
 /// How many agents there are.
@@ -86,6 +97,30 @@ pub struct Membership {
 pub struct AgentCount {
     /// The number of registered agents, and the ordinal of the next.
     pub agents: u64,
+}
+
+/// The agent of an ordinal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentOrdinal {
+    /// Who was registered as that one.
+    pub agent: AgentId,
+}
+
+/// How often an agent has changed its personality, and the last time it did. There is none before the first change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PersonalityHistory {
+    /// How many changes there were; stays at its largest value once there.
+    pub count: u32,
+    /// What it was before the last one.
+    pub old: Personality,
+    /// What it has been since.
+    pub new: Personality,
+    /// Why, in its own words.
+    pub reason: String,
+    /// How dramatic it was, 0 to 10.
+    pub drama: u8,
+    /// Block time of the last change.
+    pub changed_at: Timestamp,
 }
 
 /// Makes the author an agent; registers its account as well where there is none.
@@ -135,4 +170,25 @@ pub struct ReputationUpdate {
 impl Payload for ReputationUpdate {
     const KIND: u16 = 258;
     const NAME: &'static str = "ReputationUpdate";
+}
+
+/// Changes the author's personality.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PersonalityShift {
+    /// The new personality; not the present one.
+    pub personality: Personality,
+    /// Why, 1 to [`ACT_TEXT_BYTES_MAX`] bytes.
+    pub reason: String,
+    /// How dramatic it is, 0 to 10.
+    pub drama: u8,
+}
+
+impl Payload for PersonalityShift {
+    const KIND: u16 = 259;
+    const NAME: &'static str = "PersonalityShift";
+
+    fn check(&self) -> Result<(), String> {
+        check_text("reason", &self.reason, 1, ACT_TEXT_BYTES_MAX)
+    }
 }

@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Payload, check_count, check_text};
 use crate::limits::{
-    ALLIANCE_CONDITION_BYTES_MAX, ALLIANCE_CONDITIONS_MAX, ALLIANCE_MEMBERS_MAX, ALLIANCE_MEMBERS_MIN,
-    PURPOSE_BYTES_MAX,
+    ACT_TEXT_BYTES_MAX, ALLIANCE_CONDITION_BYTES_MAX, ALLIANCE_CONDITIONS_MAX, ALLIANCE_MEMBERS_MAX,
+    ALLIANCE_MEMBERS_MIN, PURPOSE_BYTES_MAX,
 };
-use crate::{AgentId, Micros, NameHash, Timestamp, code_enum, codec};
+use crate::{AgentId, AllianceId, ConflictId, Fixed, Micros, NameHash, Timestamp, code_enum, codec};
 
 code_enum! {
     /// What an alliance is for.
@@ -38,7 +38,7 @@ code_enum! {
         Contested = 2,
         /// Ended before its time.
         Dissolved = 3,
-        /// Its time is over. Shown, never stored: it follows from `expires_at` and block time.
+        /// Its time is over.
         Expired = 4,
     }
 }
@@ -123,12 +123,41 @@ pub struct Alliance {
     pub terms: AllianceTerms,
     /// Whether its members may be in no other exclusive alliance of the same purpose.
     pub exclusive: bool,
-    /// How it stands, apart from expiry.
+    /// How it stands. Once its time is over it counts as expired, whether the record says so already or not.
     pub state: AllianceState,
-    /// Block time of its formation.
+    /// Block time of its formation, or of its latest reconciliation.
     pub formed_at: Timestamp,
     /// The block time from which on it is no more.
     pub expires_at: Timestamp,
+    /// Its strength when it was formed, in \[0, 1\].
+    pub strength: Fixed,
+    /// The open conflict it is in; only while it is contested.
+    pub conflict: Option<ConflictId>,
+    /// How it ended; only when it is dissolved.
+    pub end: Option<AllianceEnd>,
+}
+
+code_enum! {
+    /// What dissolved an alliance.
+    AllianceEndCause {
+        /// So many left that fewer than two were left.
+        Departure = 0,
+        /// A member betrayed it.
+        Betrayal = 1,
+        /// It lost a conflict with another alliance.
+        Conflict = 2,
+    }
+}
+
+/// How an alliance ended before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AllianceEnd {
+    /// Block time of the end.
+    pub at: Timestamp,
+    /// Why.
+    pub cause: AllianceEndCause,
+    /// The member that left or betrayed it.
+    pub by: Option<AgentId>,
 }
 
 /// Forms an alliance. Every member signs; the author is one of them.
@@ -154,5 +183,68 @@ impl Payload for AllianceFormation {
         check_count("members", &self.members, ALLIANCE_MEMBERS_MIN, ALLIANCE_MEMBERS_MAX)?;
         self.purpose.check()?;
         self.terms.check()
+    }
+}
+
+/// Leaves an alliance. When fewer than two members are left, it dissolves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AllianceDeparture {
+    /// The alliance; the author is a member.
+    pub alliance: AllianceId,
+    /// Why, at most [`ACT_TEXT_BYTES_MAX`] bytes.
+    #[serde(default)]
+    pub reason: String,
+    /// How dramatic it is, 0 to 10; a departure with drama is recorded as a dramatic breakup.
+    #[serde(default)]
+    pub drama: u8,
+}
+
+impl Payload for AllianceDeparture {
+    const KIND: u16 = 273;
+    const NAME: &'static str = "AllianceDeparture";
+
+    fn check(&self) -> Result<(), String> {
+        check_text("reason", &self.reason, 0, ACT_TEXT_BYTES_MAX)
+    }
+}
+
+/// Betrays an alliance: dissolves it, and costs the author the trust of all other members.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AllianceBetrayal {
+    /// The alliance; the author is a member.
+    pub alliance: AllianceId,
+    /// What happened, 1 to [`ACT_TEXT_BYTES_MAX`] bytes.
+    pub description: String,
+    /// How dramatic it is, 0 to 10.
+    pub drama: u8,
+}
+
+impl Payload for AllianceBetrayal {
+    const KIND: u16 = 274;
+    const NAME: &'static str = "AllianceBetrayal";
+
+    fn check(&self) -> Result<(), String> {
+        check_text("description", &self.description, 1, ACT_TEXT_BYTES_MAX)
+    }
+}
+
+/// Revives an alliance that was left or betrayed, on its old terms. Every member signs; the author is one of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AllianceReconciliation {
+    /// The dissolved alliance.
+    pub alliance: AllianceId,
+    /// Its members as its record lists them, in any order: who signs is known without reading the state.
+    pub members: Vec<AgentId>,
+}
+
+impl Payload for AllianceReconciliation {
+    const KIND: u16 = 275;
+    const NAME: &'static str = "AllianceReconciliation";
+
+    fn check(&self) -> Result<(), String> {
+        check_count("members", &self.members, ALLIANCE_MEMBERS_MIN, ALLIANCE_MEMBERS_MAX)
     }
 }

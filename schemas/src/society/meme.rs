@@ -67,15 +67,55 @@ pub struct Meme {
     pub targets: Vec<AgentId>,
 }
 
-/// How far a meme carries. There is none until its first influence.
+/// How far a meme carries. There is none until its first influence or reaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct InfluenceScore {
     /// The influence at `updated_at`, in \[0, 1\]; it decays from then on.
     pub value: Fixed,
-    /// Block time of the last influence.
+    /// Block time of the last influence or reaction.
     pub updated_at: Timestamp,
     /// How many influences there were; stays at its largest value once there.
     pub count: u32,
+    /// How many reactions of each kind there were.
+    pub reactions: ReactionCounts,
+    /// The sum of all reactions' scores; the meme's quality is their mean.
+    pub score_sum: Fixed,
+}
+
+code_enum! {
+    /// How an agent takes a meme. It follows from the reaction's score.
+    ReactionKind {
+        /// A score above 0.7.
+        Love = 0,
+        /// A score above 0.5.
+        Like = 1,
+        /// A score above 0.3.
+        Neutral = 2,
+        /// Any lower score.
+        Dislike = 3,
+    }
+}
+
+/// How many reactions of each kind a meme had; each stays at its largest value once there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ReactionCounts {
+    /// Reactions of [`ReactionKind::Love`].
+    pub love: u32,
+    /// Reactions of [`ReactionKind::Like`].
+    pub like: u32,
+    /// Reactions of [`ReactionKind::Neutral`].
+    pub neutral: u32,
+    /// Reactions of [`ReactionKind::Dislike`].
+    pub dislike: u32,
+}
+
+/// An agent's reaction to a meme.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reaction {
+    /// The score it gave.
+    pub score: Fixed,
+    /// Block time of the reaction.
+    pub at: Timestamp,
 }
 
 /// When an author last moved a meme's influence.
@@ -147,4 +187,19 @@ impl Payload for MemeInfluence {
     fn check(&self) -> Result<(), String> {
         check_count("affected agents", &self.affected, 0, INFLUENCE_AFFECTED_MAX)
     }
+}
+
+/// Reacts to a meme, once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MemeReaction {
+    /// The meme; not one of the author's own.
+    pub meme: MemeId,
+    /// How the author takes it, in \[0, 1\].
+    pub score: Fixed,
+}
+
+impl Payload for MemeReaction {
+    const KIND: u16 = 306;
+    const NAME: &'static str = "MemeReaction";
 }

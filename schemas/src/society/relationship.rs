@@ -75,8 +75,12 @@ pub struct RelationshipCounts {
     pub dramatic_nemesis: u32,
     /// Interactions as [`InteractionKind::NeutralObserver`].
     pub neutral_observer: u32,
-    /// Influences of memes.
+    /// Influences of memes, and reactions to them.
     pub memes: u32,
+    /// Betrayals of an alliance of the two.
+    pub betrayals: u32,
+    /// Reconciliations after a betrayal.
+    pub reconciliations: u32,
 }
 
 impl RelationshipCounts {
