@@ -1,12 +1,13 @@
-//! Registration and status.
+//! Registration, status and personality.
 
 use chaoschain_schemas::society::{
-    Agent, AgentCount, AgentRegistration, AgentStatus, PersonalityShift, StatusUpdate,
+    Agent, AgentCount, AgentOrdinal, AgentRegistration, AgentStatus, DramaKind, PersonalityHistory,
+    PersonalityShift, StatusUpdate,
 };
 use chaoschain_schemas::{AgentId, Fixed, Micros};
 use chaoschain_state::{Changes, View};
 
-use crate::{Context, SocietyError, keys};
+use crate::{Context, SocietyError, drama, keys};
 
 /// Checks that `id` is an agent, without reading what it is like.
 pub(crate) fn check_exists(view: &dyn View, id: &AgentId) -> Result<(), SocietyError> {
@@ -44,6 +45,7 @@ pub(crate) fn apply_registration(
         betrayed_at: None,
     };
     changes.put(&keys::agent(&context.author), &agent);
+    changes.put(&keys::ordinal(count.agents), &AgentOrdinal { agent: context.author });
     changes.put(&keys::agent_count(), &AgentCount { agents: count.agents.saturating_add(1) });
 }
 
@@ -76,10 +78,29 @@ pub(crate) fn verify_shift(
     view: &dyn View,
     shift: &PersonalityShift,
 ) -> Result<(), SocietyError> {
-    let _ = (view, shift);
-    Err(SocietyError::AgentUnknown(context.author))
+    drama::check_level(shift.drama)?;
+    match load(view, &context.author)?.personality {
+        same if same == shift.personality => Err(SocietyError::PersonalityUnchanged(same)),
+        _ => Ok(()),
+    }
 }
 
 pub(crate) fn apply_shift(context: &Context<'_>, changes: &mut Changes<'_>, shift: &PersonalityShift) {
-    let _ = (context, changes, shift);
+    let (key, history_key) = (keys::agent(&context.author), keys::personality(&context.author));
+    let Some(mut agent) = changes.view().record::<Agent>(&key) else { return };
+    let before: Option<PersonalityHistory> = changes.view().record(&history_key);
+    let history = PersonalityHistory {
+        count: before.map_or(0, |before| before.count).saturating_add(1),
+        old: agent.personality,
+        new: shift.personality,
+        reason: shift.reason.clone(),
+        drama: shift.drama,
+        changed_at: context.now(),
+    };
+    agent.personality = shift.personality;
+    changes.put(&key, &agent);
+    changes.put(&history_key, &history);
+    if shift.drama > 0 {
+        drama::note(context, changes, DramaKind::PersonalityShift, &shift.reason, shift.drama, None);
+    }
 }

@@ -1,14 +1,16 @@
 //! Where the society's records stand. A first byte tells the record's type, all parts are of fixed length.
 
 use chaoschain_schemas::society::{ContestedFact, DueKind};
-use chaoschain_schemas::{AgentId, AllianceId, ConflictId, EventAddress, MemeId, NameHash, Timestamp};
+use chaoschain_schemas::{
+    AgentId, AllianceId, ConflictId, EventAddress, Height, MemeId, NameHash, Timestamp,
+};
 use chaoschain_state::{DOMAIN_FIRST, Key, SubTree};
 
-/// The sub-tree of agents and their entries.
+/// The sub-tree of agents, their entries and how they changed.
 pub const AGENTS: SubTree = DOMAIN_FIRST;
-/// The sub-tree of alliances, relationships and influence.
+/// The sub-tree of alliances, relationships, influence, drama, what is due, and conflicts.
 pub const SOCIAL: SubTree = DOMAIN_FIRST + 1;
-/// The sub-tree of memes.
+/// The sub-tree of memes and of who moved them.
 pub const MEMES: SubTree = DOMAIN_FIRST + 2;
 
 pub(crate) const TAG_AGENT_COUNT: u8 = 0x00;
@@ -78,6 +80,17 @@ pub fn drama(address: EventAddress) -> Key {
 /// What is due at `time`; the first key of a time has the lowest kind and id.
 pub fn due(time: Timestamp, kind: DueKind, id: &[u8; 32]) -> Key {
     Key::new(SOCIAL, &[&[TAG_DUE], &time.0.to_be_bytes(), &[kind as u8], id])
+}
+
+/// The last key that a drama event can have.
+pub fn drama_last() -> Key {
+    drama(EventAddress { height: Height(u64::MAX), index: u32::MAX })
+}
+
+/// The first and the last key of the due queue up to `time`, which is included.
+pub fn due_until(time: Timestamp) -> (Key, Key) {
+    let first = Key::new(SOCIAL, &[&[TAG_DUE]]);
+    (first, first.then(&time.0.to_be_bytes()).upper_bound())
 }
 
 /// A conflict.

@@ -1,12 +1,15 @@
-//! The society domain of chaoschain: agents, alliances, relationships, memes.
+//! The society domain of chaoschain: agents, alliances, relationships, drama, memes,
+//! conflicts.
 //!
 //! [`Society`] is a domain as `chaoschain_state` knows it. Each family of transitions has a file that holds how they are
 //! verified and applied; every number they compute comes from [`formula`].
 //!
 //! # Invariants
-//! - Only an agent acts, and only in its own name; an influence also moves others' views of the meme's creator.
+//! - Only an agent acts, and only in its own name; an influence also moves others' views of the meme's creator, and a
+//!   betrayal those of the traitor.
 //! - Trust, reputation and influence stay in \[0, 1\].
-//! - An alliance lists exactly the agents that list it, until they drop it as expired.
+//! - A live alliance lists exactly the agents that list it.
+//! - The due queue has an entry for each alliance that has not ended and each conflict that is open, and for nothing else.
 //! - No record grows beyond the limits in `chaoschain_schemas::limits`.
 
 mod agent;
@@ -28,6 +31,7 @@ mod transition;
 pub use domain::Society;
 pub use error::SocietyError;
 pub use leaderboard::{LEADERBOARD_ROWS_DEFAULT, LEADERBOARD_ROWS_MAX, Leaderboard};
+pub use reads::DRAMAS_MAX;
 pub use transition::Transition;
 
 use chaoschain_schemas::Fixed;

@@ -1,13 +1,14 @@
 //! Ratings and interactions: what moves one agent's view of another.
 
-use chaoschain_schemas::limits::DRAMA_MAX;
 use chaoschain_schemas::society::{
-    Agent, Relationship, RelationshipCounts, ReputationUpdate, SocialInteraction,
+    Agent, Benefit, Relationship, RelationshipCounts, ReputationUpdate, SocialInteraction,
 };
 use chaoschain_schemas::{AgentId, Fixed};
 use chaoschain_state::{Changes, View};
 
-use crate::{Context, MINUS_ONE, SocietyError, agent, check_distinct, check_range, formula, keys};
+use crate::{
+    Context, MINUS_ONE, SocietyError, agent, alliance, check_distinct, check_range, drama, formula, keys,
+};
 
 /// Moves the view that `from` has of `to`, which begins here if there was none; `counter` picks what counts the event.
 pub(crate) fn touch(
@@ -35,7 +36,16 @@ pub(crate) fn verify_rating(
         return Err(SocietyError::SelfDirected("subjects"));
     }
     agent::check_exists(view, &context.author)?;
-    agent::check_exists(view, &update.subject)
+    agent::check_exists(view, &update.subject)?;
+    let max = context.parameters.ratings_per_subject_max;
+    if max == 0 {
+        return Ok(());
+    }
+    let own_view = view.record::<Relationship>(&keys::relationship(&context.author, &update.subject));
+    if own_view.unwrap_or_default().counts.ratings >= max {
+        return Err(SocietyError::RatingsExhausted { subject: update.subject, max });
+    }
+    Ok(())
 }
 
 pub(crate) fn apply_rating(context: &Context<'_>, changes: &mut Changes<'_>, update: &ReputationUpdate) {
@@ -45,7 +55,9 @@ pub(crate) fn apply_rating(context: &Context<'_>, changes: &mut Changes<'_>, upd
     let (Some(author), Some(mut subject)) = (author, subject) else { return };
     let pair = (&context.author, &update.subject);
     touch(context, changes, pair, formula::trust_by_rating(update.rating), |counts| &mut counts.ratings);
-    let delta = formula::reputation_by_rating(update.rating, author.reputation);
+    let boost = alliance::benefit(&author, Benefit::StakeBoost, context.now());
+    let weight = author.reputation.plus_within(boost, Fixed::ZERO, Fixed::ONE);
+    let delta = formula::reputation_by_rating(update.rating, weight);
     subject.reputation = subject.reputation.plus_within(delta, Fixed::ZERO, Fixed::ONE);
     changes.put(&subject_key, &subject);
 }
@@ -56,9 +68,7 @@ pub(crate) fn verify_interaction(
     interaction: &SocialInteraction,
 ) -> Result<(), SocietyError> {
     check_range("the sentiment", interaction.sentiment, MINUS_ONE, Fixed::ONE)?;
-    if interaction.drama > DRAMA_MAX {
-        return Err(SocietyError::DramaOutOfRange(interaction.drama));
-    }
+    drama::check_level(interaction.drama)?;
     if interaction.targets.contains(&context.author) {
         return Err(SocietyError::SelfDirected("targets"));
     }
@@ -72,7 +82,10 @@ pub(crate) fn apply_interaction(
     changes: &mut Changes<'_>,
     interaction: &SocialInteraction,
 ) {
-    let delta = formula::trust_by_interaction(interaction.sentiment, interaction.drama);
+    let Some(author) = changes.view().record::<Agent>(&keys::agent(&context.author)) else { return };
+    let boost = alliance::benefit(&author, Benefit::DramaBoost, context.now());
+    let drama = formula::boosted_drama(interaction.drama, boost);
+    let delta = formula::trust_by_interaction(interaction.sentiment, drama);
     for target in &interaction.targets {
         let kind = interaction.kind;
         touch(context, changes, (&context.author, target), delta, |counts| counts.interactions(kind));

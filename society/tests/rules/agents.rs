@@ -1,9 +1,10 @@
-//! Registration and status.
+//! Registration, status and personality.
 
 use chaoschain_schemas::society::{
-    Agent, AgentCount, AgentRegistration, AgentStatus, CustomSet, Personality, ReputationUpdate, StatusUpdate,
+    Agent, AgentCount, AgentOrdinal, AgentRegistration, AgentStatus, CustomSet, DramaEvent, DramaKind,
+    Personality, PersonalityHistory, PersonalityShift, ReputationUpdate, StatusUpdate,
 };
-use chaoschain_schemas::{Fixed, Micros, codec};
+use chaoschain_schemas::{EventAddress, Fixed, Height, Micros, codec};
 use chaoschain_society::keys;
 use chaoschain_state::control;
 
@@ -31,9 +32,14 @@ fn a_registered_agent_starts_in_the_middle() {
         alliances: Vec::new(),
         registered_at: START,
         ordinal: 1,
+        betrayed_at: None,
     };
     assert_eq!(world.agent(ANA), want);
     assert_eq!(world.record(&keys::agent_count()), Some(AgentCount { agents: 2 }));
+    for (ordinal, person) in [(0, BOB), (1, ANA)] {
+        assert_eq!(world.record(&keys::ordinal(ordinal)), Some(AgentOrdinal { agent: person.id() }));
+    }
+    assert!(!world.state.contains_key(&keys::ordinal(2)));
     assert!(world.state.contains_key(&control::keys::account(&ANA.id())), "its account came with it");
 }
 
@@ -101,6 +107,64 @@ fn statuses_that_are_refused() {
         given([registered(ANA)]).when(by(ANA), update).then_rejected(code);
     }
     let longest = StatusUpdate { reason: "x".repeat(256), ..status(AgentStatus::Active, None) };
+    given([registered(ANA)]).when(by(ANA), longest).then_accepted();
+}
+
+fn shift(personality: Personality, drama: u8) -> PersonalityShift {
+    PersonalityShift { personality, reason: "grew up".into(), drama }
+}
+
+#[test]
+fn a_shift_of_personality_is_remembered() {
+    let mut world =
+        given([registered(ANA), passed(5)]).when(by(ANA), shift(Personality::Lawful, 3)).then_accepted();
+    assert_eq!(world.agent(ANA).personality, Personality::Lawful);
+    let history = PersonalityHistory {
+        count: 1,
+        old: Personality::Neutral,
+        new: Personality::Lawful,
+        reason: "grew up".into(),
+        drama: 3,
+        changed_at: world.now,
+    };
+    assert_eq!(world.record(&keys::personality(&ANA.id())), Some(history.clone()));
+    let drama = DramaEvent {
+        kind: DramaKind::PersonalityShift,
+        agent: ANA.id(),
+        text: "grew up".into(),
+        level: 3,
+        at: world.now,
+        alliance: None,
+    };
+    assert_eq!(world.record(&keys::drama(EventAddress { height: Height(2), index: 0 })), Some(drama));
+
+    world.happen(passed(1));
+    let world = world.when(by(ANA), shift(Personality::Chaotic, 0)).then_accepted();
+    let second = PersonalityHistory {
+        count: 2,
+        old: Personality::Lawful,
+        new: Personality::Chaotic,
+        drama: 0,
+        changed_at: world.now,
+        ..history
+    };
+    assert_eq!(world.record(&keys::personality(&ANA.id())), Some(second));
+    let quiet = keys::drama(EventAddress { height: Height(3), index: 0 });
+    assert!(!world.state.contains_key(&quiet), "no drama, no drama event");
+}
+
+#[test]
+fn shifts_that_are_refused() {
+    for (shift, code) in [
+        (shift(Personality::Neutral, 0), "personality_unchanged"),
+        (shift(Personality::Lawful, 11), "out_of_range"),
+        (PersonalityShift { reason: String::new(), ..shift(Personality::Lawful, 0) }, "malformed"),
+        (PersonalityShift { reason: "x".repeat(257), ..shift(Personality::Lawful, 0) }, "malformed"),
+    ] {
+        given([registered(ANA)]).when(by(ANA), shift).then_rejected(code);
+    }
+    given([Given::Account(ANA)]).when(by(ANA), shift(Personality::Lawful, 0)).then_rejected("agent_unknown");
+    let longest = PersonalityShift { reason: "x".repeat(256), ..shift(Personality::Lawful, 10) };
     given([registered(ANA)]).when(by(ANA), longest).then_accepted();
 }
 

@@ -3,7 +3,7 @@
 use chaoschain_schemas::limits::{AGENT_ALLIANCES_MAX, ALLIANCE_MEMBERS_MAX};
 use chaoschain_schemas::society::{
     Alliance, AllianceFormation, AlliancePurpose, AllianceState, AllianceTerms, Benefit, Parameters,
-    PurposeKind,
+    PurposeKind, ReputationUpdate,
 };
 use chaoschain_schemas::{AllianceId, Micros};
 use chaoschain_society::keys;
@@ -12,14 +12,6 @@ use crate::support::*;
 
 fn exclusive(members: &[Person], kind: PurposeKind) -> AllianceFormation {
     AllianceFormation { exclusive: true, purpose: AlliancePurpose::of(kind), ..formation(members) }
-}
-
-fn formed(members: &[Person], formation: AllianceFormation) -> Given {
-    Given::Event(by(members[0]).with(members[1..].iter().copied()), formation.into())
-}
-
-fn three() -> [Given; 3] {
-    [registered(ANA), registered(BOB), registered(CLEO)]
 }
 
 #[test]
@@ -32,11 +24,28 @@ fn members_list_the_alliance_and_it_lists_them() {
     assert_eq!(alliance.members, members, "ascending, whatever order was asked for");
     assert_eq!(alliance.state, AllianceState::Active);
     assert_eq!((alliance.formed_at, alliance.expires_at.0), (START, START.0 + HOUR));
+    assert_eq!(world.next_due(), Some(alliance.expires_at));
     for person in [ANA, BOB, CLEO] {
         let alliances = world.agent(person).alliances;
         assert_eq!(alliances.iter().map(|membership| membership.id).collect::<Vec<_>>(), [id]);
         assert_eq!(alliances[0].exclusive_for, None);
+        assert_eq!((alliances[0].strength, alliances[0].contested), (alliance.strength, false));
     }
+}
+
+#[test]
+fn strength_at_formation_is_kept() {
+    let rate = event(ANA, ReputationUpdate { subject: BOB.id(), rating: fixed("0.8") });
+    let world = given(three().into_iter().chain([rate]))
+        .when(by(ANA).with([BOB]), formation(&[ANA, BOB]))
+        .then_accepted();
+    let id = AllianceId::from(world.last);
+    // Members (0.5 + 0.52) / 2 = 0.51, interactions (0.58 + 0.5) / 2 = 0.54, memes 0.5, time 1.
+    assert_eq!(world.alliance(id).strength, fixed("0.1377"));
+    let world =
+        world.when(by(CLEO), ReputationUpdate { subject: BOB.id(), rating: fixed("1") }).then_accepted();
+    assert_eq!(world.alliance(id).strength, fixed("0.1377"), "what happens later does not move it");
+    assert_eq!(world.agent(BOB).alliances[0].strength, fixed("0.1377"));
 }
 
 #[test]
@@ -127,29 +136,64 @@ fn as_many_members_as_may_sign() {
 }
 
 #[test]
-fn an_agent_has_one_live_exclusive_alliance_a_purpose() {
-    let history =
-        || three().into_iter().chain([formed(&[ANA, BOB], exclusive(&[ANA, BOB], PurposeKind::Defence))]);
+fn exclusive_alliances_that_overlap_with_one_other_come_into_conflict_with_it() {
+    let pair = || formed(&[ANA, BOB], exclusive(&[ANA, BOB], PurposeKind::Defence));
     let together = || by(CLEO).with([BOB]);
-    given(history())
-        .when(together(), exclusive(&[BOB, CLEO], PurposeKind::Defence))
-        .then_rejected("alliance_overlap")
-        .when(together(), exclusive(&[BOB, CLEO], PurposeKind::Governance))
-        .then_accepted();
-    // An alliance that is not exclusive is in nobody's way.
+    // The rival stands, too, whoever else is in it.
+    for members in [vec![CLEO, BOB], vec![CLEO, ANA, BOB]] {
+        let world = given(three().into_iter().chain([pair()]));
+        let earlier = AllianceId::from(world.last);
+        let world = world
+            .when(by(CLEO).with(members[1..].iter().copied()), exclusive(&members, PurposeKind::Defence))
+            .then_accepted();
+        let later = AllianceId::from(world.last);
+        for id in [earlier, later] {
+            assert!(matches!(world.alliance(id).state, AllianceState::Active | AllianceState::Contested));
+        }
+        let listed: Vec<_> = world.agent(BOB).alliances.iter().map(|membership| membership.id).collect();
+        assert_eq!(listed, [earlier, later]);
+    }
+    // The same two, again.
+    given(three().into_iter().chain([pair(), pair()]));
+    // With another purpose, or in an alliance that is not exclusive, nobody is in anybody's way: another may follow.
     let open = AllianceFormation { exclusive: false, ..exclusive(&[BOB, CLEO], PurposeKind::Defence) };
-    given(history())
-        .when(together(), open)
+    let world = given(three().into_iter().chain([pair()]))
+        .when(together(), exclusive(&[BOB, CLEO], PurposeKind::Governance))
         .then_accepted()
-        .when(by(ANA).with([CLEO]), exclusive(&[ANA, CLEO], PurposeKind::Defence))
-        .then_rejected("alliance_overlap");
-    // Its time is over at the very moment it expires, not before.
-    given(history().chain([passed(HOUR - 1)]))
-        .when(together(), exclusive(&[BOB, CLEO], PurposeKind::Defence))
-        .then_rejected("alliance_overlap");
-    given(history().chain([passed(HOUR)]))
-        .when(together(), exclusive(&[BOB, CLEO], PurposeKind::Defence))
+        .when(together(), open)
         .then_accepted();
+    assert!(world.agent(BOB).alliances.iter().all(|membership| !membership.contested));
+}
+
+#[test]
+fn exclusive_alliances_do_not_overlap_with_two_others() {
+    let pairs = || {
+        three().into_iter().chain([
+            registered(DAN),
+            formed(&[ANA, BOB], exclusive(&[ANA, BOB], PurposeKind::Defence)),
+            formed(&[CLEO, DAN], exclusive(&[CLEO, DAN], PurposeKind::Defence)),
+        ])
+    };
+    let across = || exclusive(&[BOB, CLEO], PurposeKind::Defence);
+    given(pairs()).when(by(CLEO).with([BOB]), across()).then_rejected("alliance_overlap");
+    // Both are over at the very moment that they expire, not before.
+    given(pairs().chain([passed(HOUR - 1)]))
+        .when(by(CLEO).with([BOB]), across())
+        .then_rejected("alliance_overlap");
+    let world = given(pairs().chain([passed(HOUR)])).when(by(CLEO).with([BOB]), across()).then_accepted();
+    assert_eq!(world.agent(BOB).alliances.len(), 1);
+}
+
+#[test]
+fn nobody_joins_a_second_conflict_of_one_purpose() {
+    let world =
+        given(three().into_iter().chain([formed(&[ANA, BOB], exclusive(&[ANA, BOB], PurposeKind::Defence))]));
+    let id = AllianceId::from(world.last);
+    let world = world.contested(id);
+    let world = world
+        .when(by(CLEO).with([BOB]), exclusive(&[BOB, CLEO], PurposeKind::Defence))
+        .then_rejected("alliance_contested");
+    world.when(by(CLEO).with([BOB]), exclusive(&[BOB, CLEO], PurposeKind::Governance)).then_accepted();
 }
 
 #[test]
@@ -158,9 +202,12 @@ fn purposes_in_words_are_compared_by_their_words() {
         purpose: AlliancePurpose { kind: PurposeKind::Other, text: Some(text.into()) },
         ..exclusive(members, PurposeKind::Other)
     };
-    given(three().into_iter().chain([formed(&[ANA, BOB], other(&[ANA, BOB], "tea"))]))
+    let world = given(three().into_iter().chain([formed(&[ANA, BOB], other(&[ANA, BOB], "tea"))]));
+    let id = AllianceId::from(world.last);
+    world
+        .contested(id)
         .when(by(CLEO).with([BOB]), other(&[BOB, CLEO], "tea"))
-        .then_rejected("alliance_overlap")
+        .then_rejected("alliance_contested")
         .when(by(CLEO).with([BOB]), other(&[BOB, CLEO], "Tea"))
         .then_accepted();
 }
@@ -173,9 +220,7 @@ fn expired_alliances_leave_room() {
     }
     let world = world.when(by(CLEO).with([ANA]), formation(&[ANA, CLEO])).then_rejected("alliance_limit");
     assert_eq!(world.agent(ANA).alliances.len(), AGENT_ALLIANCES_MAX);
-    let mut world = world;
-    world.happen(passed(HOUR));
-    let world = world.when(by(CLEO).with([ANA]), formation(&[ANA, CLEO])).then_accepted();
-    assert_eq!(world.agent(ANA).alliances.len(), 1, "the list is rid of them when it is written");
-    assert_eq!(world.agent(BOB).alliances.len(), AGENT_ALLIANCES_MAX, "and not before");
+    let world = world.and([passed(HOUR)]).when(by(CLEO).with([ANA]), formation(&[ANA, CLEO])).then_accepted();
+    assert_eq!(world.agent(ANA).alliances.len(), 1);
+    assert_eq!(world.agent(BOB).alliances.len(), 0);
 }

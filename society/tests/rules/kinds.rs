@@ -1,11 +1,13 @@
 //! What the society says of its kinds.
 
 use chaoschain_schemas::society::{
-    AgentRegistration, AgentStatus, AllianceFormation, AlliancePurpose, AllianceTerms, Benefit, CustomDelete,
-    CustomSet, InteractionKind, MemeContent, MemeInfluence, MemePublication, MemeType, Personality,
-    PurposeKind, ReputationUpdate, SocialInteraction, StatusUpdate,
+    AgentRegistration, AgentStatus, AllianceBetrayal, AllianceDeparture, AllianceFormation, AlliancePurpose,
+    AllianceReconciliation, AllianceTerms, Benefit, Claim, ConflictReport, ConflictResolution, CustomDelete,
+    CustomSet, DramaKind, DramaRecord, FactReport, InteractionKind, MemeContent, MemeInfluence,
+    MemePublication, MemeReaction, MemeType, OpinionCast, Personality, PersonalityShift, PurposeKind,
+    ReputationUpdate, SocialInteraction, StatusUpdate, Strategy,
 };
-use chaoschain_schemas::{AccountId, Fixed, Hash, MemeId, Micros};
+use chaoschain_schemas::{AccountId, AllianceId, ConflictId, Fixed, Hash, MemeId, Micros};
 use chaoschain_society::{Society, Transition};
 use chaoschain_state::domain::Machine;
 use serde_json::Value as Json;
@@ -14,6 +16,7 @@ use serde_json::Value as Json;
 fn largest() -> Vec<Transition> {
     let id = AccountId::new([0xff; 32]);
     let meme = MemeId::new([0xff; 32]);
+    let alliance = AllianceId::new([0xff; 32]);
     let lowest = Fixed::from_millionths(-i64::MAX);
     vec![
         AgentRegistration { personality: Personality::Strategic }.into(),
@@ -24,6 +27,8 @@ fn largest() -> Vec<Transition> {
         }
         .into(),
         ReputationUpdate { subject: id, rating: lowest }.into(),
+        PersonalityShift { personality: Personality::Strategic, reason: "x".repeat(256), drama: u8::MAX }
+            .into(),
         AllianceFormation {
             members: vec![id; 64],
             purpose: AlliancePurpose { kind: PurposeKind::Other, text: Some("x".repeat(64)) },
@@ -35,6 +40,9 @@ fn largest() -> Vec<Transition> {
             exclusive: true,
         }
         .into(),
+        AllianceDeparture { alliance, reason: "x".repeat(256), drama: u8::MAX }.into(),
+        AllianceBetrayal { alliance, description: "x".repeat(256), drama: u8::MAX }.into(),
+        AllianceReconciliation { alliance, members: vec![id; 64] }.into(),
         SocialInteraction {
             kind: InteractionKind::NeutralObserver,
             targets: vec![id; 32],
@@ -43,6 +51,7 @@ fn largest() -> Vec<Transition> {
             drama: u8::MAX,
         }
         .into(),
+        DramaRecord { kind: DramaKind::Chaos, text: "x".repeat(256), level: u8::MAX }.into(),
         MemePublication {
             content_type: MemeType::Interactive,
             content: MemeContent { hash: Hash::ZERO, size: u64::MAX },
@@ -54,8 +63,21 @@ fn largest() -> Vec<Transition> {
         }
         .into(),
         MemeInfluence { meme, impact: lowest, sentiment: lowest, affected: vec![id; 32] }.into(),
+        MemeReaction { meme, score: lowest }.into(),
         CustomSet { namespace: "x".repeat(32), key: "x".repeat(64), value: vec![0; 4096].into() }.into(),
         CustomDelete { namespace: "x".repeat(32), key: "x".repeat(64) }.into(),
+        ConflictReport {
+            fact: Some(FactReport {
+                agent: id,
+                claims: vec![Claim { reputation: Some(lowest), ..Claim::default() }; 7],
+            }),
+            divergence: None,
+            strategy: Some(Strategy::SocialInfluence),
+            reason: "x".repeat(256),
+        }
+        .into(),
+        OpinionCast { conflict: ConflictId::new([0xff; 32]), option: u8::MAX }.into(),
+        ConflictResolution { conflict: ConflictId::new([0xff; 32]) }.into(),
     ]
 }
 
@@ -79,8 +101,9 @@ fn the_largest_payload_of_each_kind_fits_and_shows_as_json() {
 #[test]
 fn kinds_ascend_from_256() {
     let kinds: Vec<_> = Society.kinds().iter().map(|spec| spec.kind).collect();
-    assert_eq!(kinds, [256, 257, 258, 272, 288, 304, 305, 320, 321]);
-    assert!(Transition::decode(259, &[0x90]).is_err());
+    let want = [256, 257, 258, 259, 272, 273, 274, 275, 288, 289, 304, 305, 306, 320, 321, 336, 337, 338];
+    assert_eq!(kinds, want);
+    assert!(Transition::decode(260, &[0x90]).is_err());
     let registering: Vec<_> =
         Society.kinds().iter().filter(|spec| spec.registers).map(|spec| spec.name).collect();
     assert_eq!(registering, ["AgentRegistration"]);
@@ -117,10 +140,25 @@ fn json_that_is_refused() {
 #[test]
 fn parameters_have_a_json_form_of_which_parts_may_be_left_out() {
     let shown = Society.parameters_to_json(&Society.default_parameters()).unwrap();
-    let want = r#"{"alliance_duration_max":31536000000000,"meme_half_life":86400000000}"#;
-    assert_eq!(shown.to_string(), want);
+    let want = r#"{"alliance_duration_max":31536000000000,"meme_half_life":86400000000,"ratings_per_subject_max":0,"#;
+    assert!(shown.to_string().starts_with(want), "{shown}");
+    assert_eq!(
+        shown["personality_weights"]["lawful"],
+        serde_json::json!({ "facts": "1.25", "alliances": "1.25" })
+    );
     let bytes = Society.parameters_from_json(&serde_json::json!({ "meme_half_life": 5 })).unwrap();
     assert_eq!(Society.check_parameters(&bytes), Ok(()));
     assert_eq!(Society.parameters_to_json(&bytes).unwrap()["meme_half_life"], 5);
     assert!(Society.parameters_from_json(&serde_json::json!({ "half_life": 5 })).is_err());
+    for wrong in [
+        serde_json::json!({ "conflict_threshold": "0.499999" }),
+        serde_json::json!({ "conflict_threshold": "1.000001" }),
+        serde_json::json!({ "conflict_participation_min": "-0.1" }),
+        serde_json::json!({ "influence_cap": "10.000001" }),
+        serde_json::json!({ "conflict_duration": 0 }),
+        serde_json::json!({ "personality_weights": { "greedy": { "facts": "0.4", "alliances": "1" } } }),
+        serde_json::json!({ "personality_weights": { "greedy": { "facts": "1", "alliances": "2.1" } } }),
+    ] {
+        assert!(Society.parameters_from_json(&wrong).is_err(), "{wrong}");
+    }
 }

@@ -4,11 +4,18 @@
 
 mod agents;
 mod alliances;
+mod benefits;
+mod drama;
+mod due;
+mod endings;
 mod entries;
 mod kinds;
 mod leaderboard;
 mod memes;
 mod properties;
+mod reactions;
 mod reads;
+mod reconciliation;
 mod relationships;
+mod sizes;
 mod support;

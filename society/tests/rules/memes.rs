@@ -103,7 +103,7 @@ fn publications_that_are_refused() {
 fn influence_adds_up_and_moves_views_of_the_creator() {
     let (world, meme) = published();
     let world = world.when(by(BOB), influence(meme, "0.4", "-0.5", &[CLEO, DAN])).then_accepted();
-    let first = InfluenceScore { value: fixed("0.4"), updated_at: START, count: 1 };
+    let first = InfluenceScore { value: fixed("0.4"), updated_at: START, count: 1, ..Default::default() };
     assert_eq!(score(&world, meme), first);
     for person in [CLEO, DAN] {
         let view = world.relationship(person, ANA);
@@ -119,7 +119,10 @@ fn influence_adds_up_and_moves_views_of_the_creator() {
     let world = world.when(by(DAN), influence(meme, "0.5", "1", &[])).then_accepted();
     assert_eq!(score(&world, meme).value, Fixed::ONE, "held at one");
     let world = world.when(by(ANA), influence(meme, "-0.5", "1", &[])).then_accepted();
-    assert_eq!(score(&world, meme), InfluenceScore { value: Fixed::HALF, updated_at: START, count: 4 });
+    assert_eq!(
+        score(&world, meme),
+        InfluenceScore { value: Fixed::HALF, updated_at: START, count: 4, ..Default::default() }
+    );
 }
 
 #[test]
@@ -139,7 +142,10 @@ fn influence_decays_before_more_is_added() {
     world.happen(passed(36 * HOUR));
     let world = world.when(by(BOB), influence(meme, "0.1", "0", &[])).then_accepted();
     let updated_at = world.now;
-    assert_eq!(score(&world, meme), InfluenceScore { value: fixed("0.4"), updated_at, count: 3 });
+    assert_eq!(
+        score(&world, meme),
+        InfluenceScore { value: fixed("0.4"), updated_at, count: 3, ..Default::default() }
+    );
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! Named reads: what they show and which keys they touch.
 
 use chaoschain_schemas::society::{
-    CustomSet, MemeContent, MemeInfluence, MemePublication, MemeType, Parameters, ReputationUpdate,
+    AllianceDeparture, CustomSet, DramaKind, DramaRecord, MemeContent, MemeInfluence, MemePublication,
+    MemeReaction, MemeType, Parameters, Personality, PersonalityShift, ReputationUpdate,
 };
-use chaoschain_schemas::{Micros, codec};
+use chaoschain_schemas::{EventAddress, Height, Micros, codec};
 use chaoschain_society::{Society, keys};
 use chaoschain_state::domain::{Machine, ReadError};
 use chaoschain_state::{BaseView, Recording, View, control};
@@ -12,7 +13,7 @@ use serde_json::{Value as Json, json};
 use crate::support::*;
 
 fn ally(members: &[Person]) -> Given {
-    Given::Event(by(members[0]).with(members[1..].iter().copied()), formation(members).into())
+    formed(members, formation(members))
 }
 
 #[test]
@@ -35,6 +36,8 @@ fn an_agent_is_account_and_profile_in_one() {
         "status_expected": null,
         "registered_at": START.0,
         "ordinal": 0,
+        "last_shift": null,
+        "betrayed_at": null,
     });
     assert_eq!(world.read("agent", &[&id]).unwrap().to_string(), want.to_string(), "in this order");
 
@@ -125,6 +128,8 @@ fn what_is_not_there_reads_as_null_and_nonsense_is_told() {
         ("alliance", vec![&nobody]),
         ("relationship", vec![&nobody, &nobody]),
         ("meme", vec![&nobody]),
+        ("personality", vec![&nobody]),
+        ("drama", vec!["1", "0"]),
         ("entry", vec![&nobody, "n", "k"]),
     ] {
         assert_eq!(world.read(name, &arguments), Ok(Json::Null), "{name}");
@@ -151,7 +156,8 @@ fn a_read_touches_only_what_it_shows() {
         reads.keys
     };
     let (ana, bob) = (ANA.id(), BOB.id());
-    assert_eq!(touched("agent", &[ana.to_string()]), [keys::agent(&ana), control::keys::account(&ana)]);
+    let want = [keys::agent(&ana), control::keys::account(&ana), keys::personality(&ana)];
+    assert_eq!(touched("agent", &[ana.to_string()]), want);
     let mut keys_read = touched("alliance", &[world.last.to_string()]);
     keys_read.sort();
     let mut want = [
@@ -166,6 +172,83 @@ fn a_read_touches_only_what_it_shows() {
 }
 
 #[test]
+fn the_end_of_an_alliance_is_shown() {
+    let world = given(three()).and([ally(&[ANA, BOB])]);
+    let id = world.last.to_string();
+    let alliance = world.last.into();
+    let shown = world.read("alliance", &[&id]).unwrap();
+    assert_eq!((&shown["strength_at_formation"], &shown["end"]), (&json!("0.125"), &Json::Null));
+    let contested = given(three()).and([ally(&[ANA, BOB])]).contested(alliance);
+    let shown = contested.read("alliance", &[&id]).unwrap();
+    assert_eq!(shown["state"], "Contested");
+    assert!(shown["conflict"].is_string());
+    let shown = contested.and([passed(HOUR)]).read("alliance", &[&id]).unwrap();
+    assert_eq!((&shown["state"], &shown["conflict"]), (&json!("Expired"), &Json::Null));
+    let leave = AllianceDeparture { alliance, reason: String::new(), drama: 0 };
+    let world = world.and([event(BOB, leave)]);
+    let shown = world.read("alliance", &[&id]).unwrap();
+    assert_eq!((&shown["state"], &shown["strength"]), (&json!("Dissolved"), &json!("0")));
+    assert_eq!(shown["end"], json!({ "at": START.0, "cause": "Departure", "by": BOB.id().to_string() }));
+}
+
+#[test]
+fn the_last_shift_is_shown() {
+    let shift = PersonalityShift { personality: Personality::Lawful, reason: "grew up".into(), drama: 3 };
+    let world = given([registered(ANA), event(ANA, shift)]);
+    let id = ANA.id().to_string();
+    let history = json!({
+        "count": 1, "old": "Neutral", "new": "Lawful", "reason": "grew up", "drama": 3, "changed_at": START.0,
+    });
+    assert_eq!(world.read("agent", &[&id]).unwrap()["last_shift"], history);
+    let mut shown = world.read("personality", &[&id]).unwrap();
+    assert_eq!(shown["id"], id.as_str());
+    shown.as_object_mut().unwrap().remove("id");
+    assert_eq!(shown, history);
+}
+
+#[test]
+fn dramas_are_listed_page_by_page() {
+    let record =
+        |who, level| (by(who), DramaRecord { kind: DramaKind::Drama, text: "a scene".into(), level }.into());
+    let mut world = given([registered(ANA), registered(BOB)]);
+    world.block(&[record(ANA, 1), record(BOB, 2), record(ANA, 3)]);
+    world.block(&[record(BOB, 4)]);
+    let shown = world.read("drama", &["3", "1"]).unwrap();
+    let want = json!({
+        "height": 3, "index": 1, "kind": "Drama", "agent": BOB.id().to_string(), "text": "a scene", "level": 2,
+        "at": START.0, "alliance": null,
+    });
+    assert_eq!(shown, want);
+    assert_eq!(world.read("drama", &["3", "3"]), Ok(Json::Null));
+    let page = |from: &str, limit: &str| {
+        let shown = world.read("dramas", &[from, limit]).unwrap();
+        let levels = shown["events"].as_array().unwrap().iter().map(|event| event["level"].as_u64().unwrap());
+        (levels.collect::<Vec<_>>(), shown["next"].as_str().map(str::to_owned))
+    };
+    assert_eq!(page("0", "256"), (vec![1, 2, 3, 4], None));
+    assert_eq!(page("0", "2"), (vec![1, 2], Some("3/2".into())));
+    assert_eq!(page("3/2", "2"), (vec![3, 4], Some("4/1".into())));
+    assert_eq!(page("4/1", "2"), (vec![], None));
+    assert_eq!(page("18446744073709551615/4294967295", "1"), (vec![], None));
+    for (from, limit) in
+        [("0", "0"), ("0", "257"), ("0", "all"), ("3/", "1"), ("/1", "1"), ("-1", "1"), ("3/1/1", "1")]
+    {
+        assert!(
+            matches!(world.read("dramas", &[from, limit]), Err(ReadError::Argument(_))),
+            "{from} {limit}"
+        );
+    }
+    // A page reads one range, from where it starts to where it ends.
+    let recording = Recording::new(&world.state);
+    let arguments = ["0".to_owned(), "2".to_owned()];
+    Society.read("dramas", &arguments, world.now, &BaseView::new(&recording) as &dyn View).unwrap();
+    let reads = recording.into_reads();
+    let at = |index| keys::drama(EventAddress { height: Height(3), index });
+    assert_eq!(reads.ranges, [(keys::drama(EventAddress { height: Height(0), index: 0 }), at(1))]);
+    assert!(reads.keys.is_empty());
+}
+
+#[test]
 fn every_record_has_a_json_form() {
     let publication = MemePublication {
         content_type: MemeType::Text,
@@ -176,7 +259,15 @@ fn every_record_has_a_json_form() {
         tags: Vec::new(),
         targets: Vec::new(),
     };
-    let mut world = given([registered(ANA), registered(BOB), ally(&[ANA, BOB]), event(ANA, publication)]);
+    let shift = PersonalityShift { personality: Personality::Chaotic, reason: "bored".into(), drama: 1 };
+    let mut world = given([
+        registered(ANA),
+        registered(BOB),
+        ally(&[ANA, BOB]),
+        event(ANA, shift),
+        event(ANA, publication),
+    ]);
+    let react = MemeReaction { meme: world.last.into(), score: fixed("0.9") };
     let influence = MemeInfluence {
         meme: world.last.into(),
         impact: fixed("0.1"),
@@ -184,11 +275,27 @@ fn every_record_has_a_json_form() {
         affected: ids(&[BOB]),
     };
     world.happen(event(BOB, influence));
+    world.happen(event(BOB, react));
     world.happen(event(ANA, CustomSet { namespace: "n".into(), key: "k".into(), value: vec![].into() }));
     let own: Vec<_> = world.state.iter().filter(|(key, _)| key.sub_tree() >= keys::AGENTS).collect();
     let mut tags: Vec<_> = own.iter().map(|(key, _)| (key.sub_tree(), key.as_bytes()[0])).collect();
     tags.dedup();
-    assert_eq!(tags, [(2, 0), (2, 1), (2, 2), (3, 1), (3, 2), (3, 3), (4, 1), (4, 2)], "one of each");
+    let want = [
+        (2, 0),
+        (2, 1),
+        (2, 2),
+        (2, 3),
+        (2, 4),
+        (3, 1),
+        (3, 2),
+        (3, 3),
+        (3, 4),
+        (3, 5),
+        (4, 1),
+        (4, 2),
+        (4, 3),
+    ];
+    assert_eq!(tags, want, "one of each");
     for (key, value) in own {
         assert!(Society.record_to_json(key, value).is_some(), "{key}");
         assert_eq!(Society.record_to_json(&key.then(&[0]), value), None);

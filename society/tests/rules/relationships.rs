@@ -1,7 +1,9 @@
 //! Ratings and interactions.
 
 use chaoschain_schemas::limits::RELATIONSHIP_EVENTS_MAX;
-use chaoschain_schemas::society::{InteractionKind, RelationshipCounts, ReputationUpdate, SocialInteraction};
+use chaoschain_schemas::society::{
+    InteractionKind, Parameters, RelationshipCounts, ReputationUpdate, SocialInteraction,
+};
 use chaoschain_schemas::{AccountId, Fixed};
 use chaoschain_society::keys;
 use chaoschain_state::control;
@@ -116,6 +118,28 @@ fn ratings_that_are_refused() {
             .when(by(ANA), update)
             .then_rejected(code);
     }
+}
+
+#[test]
+fn a_parameter_bounds_ratings_of_one_subject() {
+    let bounded = |ratings_per_subject_max| {
+        let parameters = Parameters { ratings_per_subject_max, ..Default::default() };
+        World::new(&parameters).and([registered(ANA), registered(BOB), registered(CLEO)])
+    };
+    let world = bounded(2).and([event(ANA, rate(BOB, "1")), event(ANA, rate(BOB, "0"))]);
+    let world = world.when(by(ANA), rate(BOB, "1")).then_rejected("ratings_exhausted");
+    // Interactions are not counted, other pairs have a count of their own.
+    world
+        .when(by(ANA), meet(&[BOB], "1", 0))
+        .then_accepted()
+        .when(by(ANA), rate(CLEO, "1"))
+        .then_accepted()
+        .when(by(BOB), rate(ANA, "1"))
+        .then_accepted()
+        .when(by(ANA), rate(BOB, "1"))
+        .then_rejected("ratings_exhausted");
+    let world = bounded(0).and((0..50).map(|_| event(ANA, rate(BOB, "1"))));
+    world.when(by(ANA), rate(BOB, "1")).then_accepted();
 }
 
 #[test]

@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 
 use chaoschain_schemas::control::{Account, AccountRegistration, Genesis, GenesisAccount, kind};
 use chaoschain_schemas::society::{
-    Agent, AgentRegistration, AllianceFormation, AlliancePurpose, AllianceTerms, Parameters, Personality,
-    PurposeKind, Relationship,
+    Agent, AgentRegistration, Alliance, AllianceFormation, AlliancePurpose, AllianceState, AllianceTerms,
+    DramaEvent, Parameters, Personality, PurposeKind, Relationship,
 };
 use chaoschain_schemas::{
-    AccountId, Body, ChainId, EventAddress, Fixed, Hash, Height, Micros, PartySignature, PublicKey,
-    Signature, Timestamp, TransitionId, codec,
+    AccountId, AllianceId, Body, ChainId, ConflictId, EventAddress, Fixed, Hash, Height, Micros,
+    PartySignature, PublicKey, Signature, Timestamp, TransitionId, codec,
 };
 use chaoschain_society::{Society, Transition, keys};
 use chaoschain_state::control::{self, SignedTransition};
-use chaoschain_state::domain::{Machine, ReadError};
+use chaoschain_state::domain::{BlockContext, Machine, ReadError};
 use chaoschain_state::{BaseView, Change, Changes, Key, Rejection, Value, View};
 use curve25519_dalek::{EdwardsPoint, Scalar};
 use serde::de::DeserializeOwned;
@@ -52,6 +52,10 @@ pub(crate) fn by(author: Person) -> Signers {
 }
 
 impl Signers {
+    pub(crate) fn author(&self) -> Person {
+        self.0[0]
+    }
+
     pub(crate) fn with(mut self, others: impl IntoIterator<Item = Person>) -> Self {
         self.0.extend(others);
         self.0[1..].sort_by_key(|person| person.id());
@@ -67,6 +71,8 @@ pub(crate) enum Given {
     Event(Signers, Transition),
     /// Block time has advanced by so much.
     Passed(Micros),
+    /// A block without events.
+    Block,
     /// A record, however it came to be.
     Record(Key, Value),
 }
@@ -84,18 +90,14 @@ pub(crate) fn passed(micros: u64) -> Given {
 }
 
 pub(crate) fn given(history: impl IntoIterator<Item = Given>) -> World {
-    let mut world = World::new(&Parameters::default());
-    for fact in history {
-        world.happen(fact);
-    }
-    world
+    World::new(&Parameters::default()).and(history)
 }
 
 /// A chain's state and the block that comes next.
 pub(crate) struct World {
     pub(crate) state: BTreeMap<Key, Value>,
     pub(crate) now: Timestamp,
-    height: Height,
+    pub(crate) height: Height,
     /// The id of the last transition that was submitted.
     pub(crate) last: TransitionId,
     /// What the last accepted transition changed.
@@ -103,13 +105,19 @@ pub(crate) struct World {
 }
 
 impl World {
+    /// A new chain under the newest rules.
     pub(crate) fn new(parameters: &Parameters) -> Self {
+        Self::under(Machine::rules(&Society), parameters)
+    }
+
+    /// A new chain under this version of the rules.
+    pub(crate) fn under(rules: u16, parameters: &Parameters) -> Self {
         let producer = Person(1_000_000).key();
         let genesis = Genesis {
             version: 1,
             name: "test".into(),
             domain: Machine::id(&Society).into(),
-            rules: 1,
+            rules,
             sub_trees: Society.sub_trees().iter().map(|&name| name.into()).collect(),
             timestamp: START,
             parameters: chaoschain_schemas::control::Parameters::default(),
@@ -142,8 +150,16 @@ impl World {
             }
             Given::Event(signers, transition) => self.submit(&signers, &transition).unwrap(),
             Given::Passed(span) => self.now = self.now.saturating_add(span),
+            Given::Block => drop(self.block(&[])),
             Given::Record(key, value) => drop(self.state.insert(key, value)),
         }
+    }
+
+    pub(crate) fn and(mut self, history: impl IntoIterator<Item = Given>) -> Self {
+        for fact in history {
+            self.happen(fact);
+        }
+        self
     }
 
     #[allow(clippy::needless_pass_by_value, reason = "it reads as a sentence")]
@@ -163,48 +179,52 @@ impl World {
         kind: u16,
         payload: Vec<u8>,
     ) -> Result<(), Rejection> {
-        let author = signers.0[0].id();
-        let account: Option<Account> = self.record(&control::keys::account(&author));
-        let body = Body {
-            version: 1,
-            chain: ChainId::default(),
-            epoch: 0,
-            author,
-            lane: 0,
-            nonce: account.map_or(0, |account| account.nonces[0]),
-            valid_until: self.now,
-            occurred_at: None,
-            correlation: None,
-            causation: None,
-            expects: Vec::new(),
-            attachment: None,
-            kind,
-            payload: payload.into(),
-        };
-        let party = |person: &Person| PartySignature {
-            signer: person.id(),
-            key: person.key(),
-            signature: Signature::new([0; 64]),
-        };
-        let parties: Vec<_> = signers.0.iter().map(party).collect();
-        self.last = TransitionId::of_body(&codec::encode(&body));
-        let transition = SignedTransition { id: self.last, body: &body, parties: &parties };
-        let chain = ChainId::default();
-        let block =
-            control::block_context(&self.state, chain, self.height.next(), Hash::ZERO, self.now).unwrap();
-        let address = EventAddress { height: block.height, index: 0 };
+        self.block(&[]);
+        let block = self.context(self.height);
         let mut dry = Changes::new(&self.state);
-        let decided = control::execute(&Society, &block, &mut dry, address, &transition, true);
+        let (_, decided) = submit_in(&block, &mut dry, 0, signers, kind, payload.clone(), true);
         assert!(dry.is_empty(), "deciding wrote something");
         let mut changes = Changes::new(&self.state);
-        let result = control::execute(&Society, &block, &mut changes, address, &transition, false);
+        let (id, result) = submit_in(&block, &mut changes, 0, signers, kind, payload, false);
         assert_eq!(changes.fault(), None);
         assert_eq!(decided, result, "deciding and doing disagree");
         let changes = changes.into_changes();
         assert!(result.is_ok() || changes.is_empty(), "a refused transition wrote something");
+        self.last = id;
         self.take_in(changes);
-        self.height = block.height;
         result
+    }
+
+    /// Folds a block of these transitions; with what each came to. What is refused is left out of it.
+    pub(crate) fn block(
+        &mut self,
+        events: &[(Signers, Transition)],
+    ) -> Vec<(TransitionId, Result<(), Rejection>)> {
+        self.height = self.height.next();
+        let block = self.context(self.height);
+        let mut changes = Changes::new(&self.state);
+        control::begin_block(&Society, &block, &mut changes);
+        let mut results = Vec::new();
+        let mut index = 0;
+        for (signers, transition) in events {
+            let (kind, payload) = (transition.kind(), transition.encode());
+            let (id, result) = submit_in(&block, &mut changes, index, signers, kind, payload, false);
+            index += u32::from(result.is_ok());
+            results.push((id, result));
+        }
+        assert_eq!(changes.fault(), None);
+        let changes = changes.into_changes();
+        self.take_in(changes);
+        results
+    }
+
+    fn context(&self, height: Height) -> BlockContext {
+        control::block_context(&self.state, ChainId::default(), height, Hash::ZERO, self.now).unwrap()
+    }
+
+    /// When something is due next.
+    pub(crate) fn next_due(&self) -> Option<Timestamp> {
+        Machine::next_due(&Society, &BaseView::new(&self.state))
     }
 
     fn take_in(&mut self, changes: Vec<Change>) {
@@ -225,6 +245,31 @@ impl World {
         self.record(&keys::agent(&person.id())).unwrap()
     }
 
+    pub(crate) fn alliance(&self, id: AllianceId) -> Alliance {
+        self.record(&keys::alliance(&id)).unwrap()
+    }
+
+    /// This world where an alliance is in a conflict of which nothing else is told.
+    pub(crate) fn contested(mut self, id: AllianceId) -> Self {
+        let mut alliance = self.alliance(id);
+        alliance.state = AllianceState::Contested;
+        alliance.conflict = Some(ConflictId::new([0xcf; 32]));
+        for member in &alliance.members {
+            let mut agent: Agent = self.record(&keys::agent(member)).unwrap();
+            for membership in agent.alliances.iter_mut().filter(|membership| membership.id == id) {
+                membership.contested = true;
+            }
+            self.state.insert(keys::agent(member), codec::encode(&agent).into());
+        }
+        self.state.insert(keys::alliance(&id), codec::encode(&alliance).into());
+        self
+    }
+
+    /// The drama event of the last transition.
+    pub(crate) fn drama(&self) -> Option<DramaEvent> {
+        self.record(&keys::drama(EventAddress { height: self.height, index: 0 }))
+    }
+
     pub(crate) fn relationship(&self, from: Person, to: Person) -> Relationship {
         self.record(&keys::relationship(&from.id(), &to.id())).unwrap()
     }
@@ -236,6 +281,46 @@ impl World {
         assert_eq!(view.fault(), None);
         answer
     }
+}
+
+/// Submits a transition at a place of a block; with its id and what it came to.
+fn submit_in(
+    block: &BlockContext,
+    changes: &mut Changes<'_>,
+    index: u32,
+    signers: &Signers,
+    kind: u16,
+    payload: Vec<u8>,
+    dry: bool,
+) -> (TransitionId, Result<(), Rejection>) {
+    let author = signers.0[0].id();
+    let account: Option<Account> = changes.view().record(&control::keys::account(&author));
+    let body = Body {
+        version: 1,
+        chain: ChainId::default(),
+        epoch: 0,
+        author,
+        lane: 0,
+        nonce: account.map_or(0, |account| account.nonces[0]),
+        valid_until: block.now,
+        occurred_at: None,
+        correlation: None,
+        causation: None,
+        expects: Vec::new(),
+        attachment: None,
+        kind,
+        payload: payload.into(),
+    };
+    let party = |person: &Person| PartySignature {
+        signer: person.id(),
+        key: person.key(),
+        signature: Signature::new([0; 64]),
+    };
+    let parties: Vec<_> = signers.0.iter().map(party).collect();
+    let id = TransitionId::of_body(&codec::encode(&body));
+    let transition = SignedTransition { id, body: &body, parties: &parties };
+    let address = EventAddress { height: block.height, index };
+    (id, control::execute(&Society, block, changes, address, &transition, dry))
 }
 
 pub(crate) struct Outcome {
@@ -263,6 +348,16 @@ pub(crate) fn fixed(text: &str) -> Fixed {
 
 pub(crate) fn ids(people: &[Person]) -> Vec<AccountId> {
     people.iter().map(|person| person.id()).collect()
+}
+
+/// Ana, Bob and Cleo register.
+pub(crate) fn three() -> [Given; 3] {
+    [registered(ANA), registered(BOB), registered(CLEO)]
+}
+
+/// The members form an alliance; the first is the author.
+pub(crate) fn formed(members: &[Person], formation: AllianceFormation) -> Given {
+    Given::Event(by(members[0]).with(members[1..].iter().copied()), formation.into())
 }
 
 /// An open alliance for company that lasts an hour.
