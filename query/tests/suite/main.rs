@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod council;
+mod dramas;
 mod evidence;
 mod finality;
 mod golden;
