@@ -354,9 +354,17 @@ fn conflicts(vectors: &mut Vectors) {
         height: Height(9),
         weights: vec![0, 1_000_000],
         total: 3_000_000,
+        competing: vec![0, 1],
     };
     vectors.add("record Conflict", &Conflict { outcome: Some(outcome.clone()), ..alliances.clone() });
-    let lapsed = ConflictOutcome { option: None, by: DecidedBy::Lapse, weights: vec![0, 0], ..outcome };
+    let none = Vec::new();
+    let lapsed = ConflictOutcome {
+        option: None,
+        by: DecidedBy::Lapse,
+        weights: vec![0, 0],
+        competing: none,
+        ..outcome
+    };
     vectors.add("record Conflict", &Conflict { outcome: Some(lapsed), ..alliances.clone() });
     for claim in claims() {
         let fact = ContestedFact { agent: agent(2), field: claim.field().unwrap() };

@@ -5,6 +5,8 @@ use chaoschain_schemas::society::{DramaKind, Personality};
 use chaoschain_schemas::{AgentId, AllianceId, Fixed, Hash, MemeId, Micros, Timestamp};
 use chaoschain_state::Rejection;
 
+use crate::conflict::ConflictError;
+
 /// Why the society refuses a transition; [`SocietyError::code`] is stable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -96,6 +98,9 @@ pub enum SocietyError {
     /// The alliance is in an open conflict.
     #[error("alliance {0} is in an open conflict; wait until that is decided")]
     AllianceContested(AllianceId),
+    /// What is refused about conflicts.
+    #[error(transparent)]
+    Conflict(#[from] ConflictError),
     /// There is no such alliance.
     #[error("there is no alliance {0}")]
     AllianceUnknown(AllianceId),
@@ -202,6 +207,7 @@ impl SocietyError {
             Self::AllianceLimit(_) => "alliance_limit",
             Self::AllianceOverlap { .. } => "alliance_overlap",
             Self::AllianceContested(_) => "alliance_contested",
+            Self::Conflict(error) => error.code(),
             Self::AllianceUnknown(_) => "alliance_unknown",
             Self::AllianceOver { .. } => "alliance_over",
             Self::NotMember(_) => "not_member",

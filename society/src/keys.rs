@@ -26,6 +26,7 @@ pub(crate) const TAG_DUE: u8 = 0x05;
 pub(crate) const TAG_CONFLICT: u8 = 0x06;
 pub(crate) const TAG_OPEN_CONFLICT: u8 = 0x07;
 pub(crate) const TAG_CONFLICT_COUNTS: u8 = 0x08;
+pub(crate) const TAG_OPEN_REPORT: u8 = 0x09;
 pub(crate) const TAG_MEME: u8 = 0x01;
 pub(crate) const TAG_INFLUENCE_TURN: u8 = 0x02;
 pub(crate) const TAG_REACTION: u8 = 0x03;
@@ -101,6 +102,11 @@ pub fn conflict(id: &ConflictId) -> Key {
 /// The open conflict about a fact.
 pub fn open_conflict(fact: &ContestedFact) -> Key {
     Key::new(SOCIAL, &[&[TAG_OPEN_CONFLICT], fact.agent.as_bytes(), &[fact.field as u8]])
+}
+
+/// The open conflict about a fact that `reporter` has contested.
+pub fn open_report(reporter: &AgentId) -> Key {
+    Key::new(SOCIAL, &[&[TAG_OPEN_REPORT], reporter.as_bytes()])
 }
 
 /// How many conflicts there are.

@@ -14,7 +14,7 @@
 
 mod agent;
 mod alliance;
-mod conflict;
+pub mod conflict;
 mod domain;
 mod drama;
 mod due;

@@ -183,9 +183,12 @@ pub struct ConflictOutcome {
     pub weights: Vec<u64>,
     /// The weight of all electors, millionths.
     pub total: u64,
+    /// The options that could win then, ascending: all that are about a fact, and of alliances those that were still in
+    /// force.
+    pub competing: Vec<u8>,
 }
 
-/// The open conflict about a fact.
+/// The open conflict about a fact, or the open conflict that an agent has reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenConflict {
     /// The conflict.

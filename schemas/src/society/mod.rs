@@ -29,6 +29,7 @@
 //! | social | `06` ‖ conflict (32) | [`Conflict`] |
 //! | social | `07` ‖ agent (32) ‖ [`ContestedField`] u8 | [`OpenConflict`] |
 //! | social | `08` | [`ConflictCounts`] |
+//! | social | `09` ‖ agent (32) | [`OpenConflict`], of the fact that the agent has contested |
 //! | memes | `01` ‖ meme (32) | [`Meme`] |
 //! | memes | `02` ‖ meme (32) ‖ author (32) | [`InfluenceTurn`] |
 //! | memes | `03` ‖ meme (32) ‖ author (32) | [`Reaction`] |

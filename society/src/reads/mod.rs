@@ -8,10 +8,13 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use chaoschain_schemas::Timestamp;
+use chaoschain_schemas::society::ContestedFact;
 use chaoschain_state::View;
 use chaoschain_state::domain::{ReadError, ReadSpec};
 use serde::Serialize;
 use serde_json::Value as Json;
+
+use crate::conflict;
 
 pub use drama::DRAMAS_MAX;
 pub(crate) use records::record_to_json;
@@ -49,6 +52,8 @@ pub(crate) const READS: &[ReadSpec] = &[
         help: "Up to 256 drama events from a height on, or from an address HEIGHT/INDEX on",
     },
     ReadSpec { name: "entry", arguments: &["owner", "namespace", "key"], help: "An entry of an agent's own" },
+    conflict::READS[0],
+    conflict::READS[1],
 ];
 
 pub(crate) fn read(
@@ -71,6 +76,11 @@ pub(crate) fn read(
         ("dramas", [from, limit]) => Ok(show(Some(drama::from(from, limit, view)?))),
         ("entry", [owner, namespace, key]) => {
             Ok(show(views::entry(parse("owner", owner)?, namespace, key, view)))
+        }
+        ("conflict", [id]) => Ok(show(conflict::read_conflict(parse("id", id)?, now, view))),
+        ("open-conflict", [agent, field]) => {
+            let fact = ContestedFact { agent: parse("agent", agent)?, field: parse("field", field)? };
+            Ok(show(conflict::read_open_conflict(fact, view)))
         }
         _ => Err(match READS.iter().find(|spec| spec.name == name) {
             Some(spec) => ReadError::Argument(format!(

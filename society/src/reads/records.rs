@@ -29,7 +29,9 @@ pub(crate) fn record_to_json(key: &Key, value: &[u8]) -> Option<Json> {
         (keys::SOCIAL, keys::TAG_DRAMA, 12) => record::<DramaEvent>(value),
         (keys::SOCIAL, keys::TAG_DUE, 41) => record::<Due>(value),
         (keys::SOCIAL, keys::TAG_CONFLICT, 32) => record::<Conflict>(value),
-        (keys::SOCIAL, keys::TAG_OPEN_CONFLICT, 33) => record::<OpenConflict>(value),
+        (keys::SOCIAL, keys::TAG_OPEN_CONFLICT, 33) | (keys::SOCIAL, keys::TAG_OPEN_REPORT, 32) => {
+            record::<OpenConflict>(value)
+        }
         (keys::SOCIAL, keys::TAG_CONFLICT_COUNTS, 0) => record::<ConflictCounts>(value),
         (keys::MEMES, keys::TAG_MEME, 32) => record::<Meme>(value),
         (keys::MEMES, keys::TAG_INFLUENCE_TURN, 64) => record::<InfluenceTurn>(value),

@@ -98,6 +98,8 @@ pub(crate) struct World {
     pub(crate) state: BTreeMap<Key, Value>,
     pub(crate) now: Timestamp,
     pub(crate) height: Height,
+    /// The hash of the header before, for every block.
+    pub(crate) parent: Hash,
     /// The id of the last transition that was submitted.
     pub(crate) last: TransitionId,
     /// What the last accepted transition changed.
@@ -135,6 +137,7 @@ impl World {
             state: BTreeMap::new(),
             now: START,
             height: Height(0),
+            parent: Hash::ZERO,
             last: TransitionId::default(),
             changes: Vec::new(),
         };
@@ -219,7 +222,7 @@ impl World {
     }
 
     fn context(&self, height: Height) -> BlockContext {
-        control::block_context(&self.state, ChainId::default(), height, Hash::ZERO, self.now).unwrap()
+        control::block_context(&self.state, ChainId::default(), height, self.parent, self.now).unwrap()
     }
 
     /// When something is due next.

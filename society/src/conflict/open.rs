@@ -1,0 +1,115 @@
+//! Opening a conflict: its record, its electorate, its deadline.
+
+use std::collections::BTreeSet;
+
+use chaoschain_schemas::limits::{CONFLICTS_OPEN_MAX, CONFLICTS_OPENED_MAX};
+use chaoschain_schemas::society::{
+    Agent, Alliance, AllianceState, Conflict, ConflictCounts, ConflictKind, ConflictOption, ConflictSubject,
+    DueKind, Strategy,
+};
+use chaoschain_schemas::{AgentId, AllianceId, ConflictId};
+use chaoschain_state::{Changes, View};
+
+use super::ConflictError;
+use super::electorate::electors;
+use crate::{Context, SocietyError, due, keys};
+
+/// Checks that a conflict may be opened in this block: neither too many in it nor too many open.
+pub(crate) fn check_room(context: &Context<'_>, view: &dyn View) -> Result<(), SocietyError> {
+    let ConflictCounts { open, newest_height, newest_opened, .. } =
+        view.record(&keys::conflict_counts()).unwrap_or_default();
+    let opened = if newest_height == context.block.height { newest_opened } else { 0 };
+    if open >= CONFLICTS_OPEN_MAX || opened >= CONFLICTS_OPENED_MAX {
+        return Err(ConflictError::Busy { open, opened }.into());
+    }
+    Ok(())
+}
+
+/// Opens the conflict between two live exclusive alliances of one purpose, the earlier-formed first. Both records and
+/// their members' memberships are written as contested by this call.
+pub(crate) fn open_alliances(
+    context: &Context<'_>,
+    changes: &mut Changes<'_>,
+    earlier: (AllianceId, Alliance),
+    later: (AllianceId, Alliance),
+) {
+    let both = [earlier, later];
+    let option = |id: &AllianceId| ConflictOption { alliance: Some(*id), claim: None };
+    let conflict = Conflict {
+        kind: ConflictKind::ConflictingAlliances,
+        options: both.iter().map(|(id, _)| option(id)).collect(),
+        strategy: context.parameters.conflict_strategy,
+        ..blank(context)
+    };
+    let parties: BTreeSet<_> = both.iter().flat_map(|(_, alliance)| alliance.members.clone()).collect();
+    let ids = both.each_ref().map(|(id, _)| *id);
+    let conflict = open(context, changes, conflict, &parties);
+    for (id, mut alliance) in both {
+        alliance.state = AllianceState::Contested;
+        alliance.conflict = Some(conflict);
+        changes.put(&keys::alliance(&id), &alliance);
+    }
+    for member in &parties {
+        note_contest(changes, member, &ids, true);
+    }
+}
+
+/// Notes with a member whether these alliances of its are contested.
+pub(super) fn note_contest(changes: &mut Changes<'_>, member: &AgentId, ids: &[AllianceId], contested: bool) {
+    let key = keys::agent(member);
+    let Some(mut agent) = changes.view().record::<Agent>(&key) else { return };
+    for membership in agent.alliances.iter_mut().filter(|membership| ids.contains(&membership.id)) {
+        membership.contested = contested;
+    }
+    changes.put(&key, &agent);
+}
+
+/// A conflict that the author opens now, as far as parameters and block say it.
+pub(super) fn blank(context: &Context<'_>) -> Conflict {
+    let parameters = context.parameters;
+    Conflict {
+        kind: ConflictKind::DivergentTransitions,
+        subject: ConflictSubject::default(),
+        options: Vec::new(),
+        strategy: Strategy::Majority,
+        reporter: context.author,
+        reason: String::new(),
+        opened_height: context.block.height,
+        opened_at: context.now(),
+        deadline: context.now().saturating_add(parameters.conflict_duration),
+        threshold: parameters.conflict_threshold,
+        participation_min: parameters.conflict_participation_min,
+        electors: Vec::new(),
+        outcome: None,
+    }
+}
+
+/// Fixes the electorate, writes the record, and puts the deadline into the due queue.
+pub(super) fn open(
+    context: &Context<'_>,
+    changes: &mut Changes<'_>,
+    mut conflict: Conflict,
+    parties: &BTreeSet<AgentId>,
+) -> ConflictId {
+    let id = conflict.id();
+    conflict.electors = electors(context, changes.view(), &id, (conflict.kind, conflict.strategy), parties);
+    let work = conflict.electors.len() + parties.len();
+    due::put(changes, conflict.deadline, DueKind::ConflictDeadline, id.as_bytes(), work as u32);
+    changes.put(&keys::conflict(&id), &conflict);
+    count(context, changes, 1);
+    id
+}
+
+/// Counts a conflict that was opened now, and adds `open` to those that are open.
+pub(super) fn count(context: &Context<'_>, changes: &mut Changes<'_>, open: u32) {
+    let key = keys::conflict_counts();
+    let mut counts: ConflictCounts = changes.view().record(&key).unwrap_or_default();
+    if counts.newest_height != context.block.height {
+        counts.newest_height = context.block.height;
+        counts.newest_opened = 0;
+    }
+    counts.newest_opened = counts.newest_opened.saturating_add(1);
+    counts.opened = counts.opened.saturating_add(1);
+    counts.open = counts.open.saturating_add(open);
+    changes.put(&key, &counts);
+}

@@ -1,0 +1,156 @@
+//! Conflicts of exclusive alliances: they open by themselves, and one of the two ends.
+
+use chaoschain_schemas::Micros;
+use chaoschain_schemas::society::{
+    AllianceEndCause, AllianceFormation, AllianceState, ConflictKind, DecidedBy, DueKind, Parameters,
+};
+use chaoschain_society::keys;
+
+use crate::scene::*;
+use crate::support::*;
+
+#[test]
+fn a_second_exclusive_alliance_opens_a_conflict() {
+    let mut world = society(6, &Parameters::default());
+    let (earlier, later, id) = overlapping(&mut world);
+    let conflict = conflict(&world, id);
+    assert_eq!(conflict.kind, ConflictKind::ConflictingAlliances);
+    assert_eq!((conflict.subject.fact, conflict.subject.divergence), (None, None));
+    let options: Vec<_> = conflict.options.iter().map(|option| option.alliance.unwrap()).collect();
+    assert_eq!(options, [earlier, later], "the earlier-formed first");
+    assert_eq!((conflict.reporter, conflict.reason.as_str()), (CLEO.id(), ""));
+    let mut electors = ids(&[DAN, Person(5), Person(6)]);
+    electors.sort();
+    let got: Vec<_> = conflict.electors.iter().map(|elector| elector.agent).collect();
+    assert_eq!(got, electors, "members of neither");
+    for alliance in [earlier, later].map(|id| alliance(&world, id)) {
+        assert_eq!((alliance.state, alliance.conflict), (AllianceState::Contested, Some(id)));
+    }
+    for member in [ANA, BOB, CLEO] {
+        assert!(world.agent(member).alliances.iter().all(|membership| membership.contested));
+    }
+    assert_eq!((counts(&world).open, deadlines(&world)), (1, 1));
+}
+
+#[test]
+fn other_alliances_of_the_members_are_not_contested() {
+    let mut world = society(4, &Parameters::default());
+    let other = form(&mut world, AllianceFormation { exclusive: false, ..defence(&[ANA, BOB]) });
+    overlapping(&mut world);
+    let contested: Vec<_> =
+        world.agent(ANA).alliances.iter().map(|of| (of.id == other, of.contested)).collect();
+    assert_eq!(contested, [(true, false), (false, true)]);
+}
+
+#[test]
+fn contested_alliances_and_several_at_once_are_no_opponents() {
+    let mut world = society(8, &Parameters::default());
+    overlapping(&mut world);
+    let third = defence(&[DAN, ANA]);
+    let world = world.when(signers(&third), third).then_rejected("alliance_contested");
+    let mut world = world;
+    form(&mut world, defence(&[DAN, Person(5)]));
+    form(&mut world, defence(&[Person(6), Person(7)]));
+    let bridge = defence(&[Person(8), DAN, Person(6)]);
+    world.when(signers(&bridge), bridge).then_rejected("alliance_overlap");
+}
+
+#[test]
+fn the_loser_dissolves_and_the_winner_is_active() {
+    for wins in [0, 1] {
+        let mut world = society(6, &Parameters::default());
+        let (earlier, later, id) = overlapping(&mut world);
+        world.happen(passed(5));
+        opt(&mut world, id, 4..=6, wins);
+        assert_eq!(decided(&world, id), Some((Some(wins), DecidedBy::Threshold)));
+        let ids = [earlier, later];
+        let (winner, loser) = (ids[usize::from(wins)], ids[usize::from(1 - wins)]);
+        let won = alliance(&world, winner);
+        assert_eq!((won.state, won.conflict, won.end), (AllianceState::Active, None, None));
+        let lost = alliance(&world, loser);
+        assert_eq!((lost.state, lost.conflict), (AllianceState::Dissolved, None));
+        let end = lost.end.unwrap();
+        assert_eq!((end.at, end.cause, end.by), (world.now, AllianceEndCause::Conflict, None));
+        for person in [ANA, BOB, CLEO] {
+            let listed = world.agent(person).alliances;
+            assert!(listed.iter().all(|membership| membership.id == winner && !membership.contested));
+            assert_eq!(listed.len(), usize::from(won.members.contains(&person.id())));
+        }
+        let expiry = |of, alliance: &chaoschain_schemas::society::Alliance| {
+            let id: &chaoschain_schemas::AllianceId = of;
+            world.state.contains_key(&keys::due(alliance.expires_at, DueKind::AllianceExpiry, id.as_bytes()))
+        };
+        assert!(expiry(&winner, &won) && !expiry(&loser, &lost), "what has ended does not expire");
+        assert_eq!((counts(&world).open, deadlines(&world)), (0, 0));
+        let again = defence(&[ANA, DAN]);
+        let free = wins == 1;
+        let outcome = world.when(signers(&again), again);
+        let world = outcome.then_accepted();
+        let contested = world.agent(DAN).alliances[0].contested;
+        assert_eq!(contested, !free, "the winner is in the way of others as before, the loser is not");
+    }
+}
+
+/// An alliance that lasts for half a day, shorter than a conflict does.
+fn short(members: &[Person], hours: u64) -> AllianceFormation {
+    let mut formation = defence(members);
+    formation.terms.duration = Micros(hours * HOUR);
+    formation
+}
+
+#[test]
+fn an_alliance_whose_time_is_over_does_not_compete() {
+    for (hours, wins) in [([240, 12], 0), ([12, 240], 1)] {
+        let mut world = society(6, &Parameters::default());
+        let earlier = form(&mut world, short(&[ANA, BOB], hours[0]));
+        let later = form(&mut world, short(&[CLEO, BOB], hours[1]));
+        let id = alliance(&world, earlier).conflict.unwrap();
+        opt(&mut world, id, [4], 1 - wins);
+        world.happen(passed(12 * HOUR));
+        let mut asked = world.when(by(DAN), resolution(id)).then_accepted();
+        assert_eq!(decided(&asked, id), Some((Some(wins), DecidedBy::Expiry)));
+        assert_eq!(outcome(&asked, id).competing, [wins]);
+        assert_eq!(outcome(&asked, id).weights[usize::from(1 - wins)], 1_000_000, "what was said is counted");
+        let ids = [earlier, later];
+        assert_eq!(alliance(&asked, ids[usize::from(wins)]).state, AllianceState::Active);
+        assert_ne!(alliance(&asked, ids[usize::from(1 - wins)]).state, AllianceState::Dissolved);
+        assert_eq!(asked.agent(BOB).alliances.iter().filter(|of| of.expires_at > asked.now).count(), 1);
+        asked.happen(Given::Block);
+        assert_eq!((counts(&asked).open, deadlines(&asked)), (0, 0));
+    }
+}
+
+#[test]
+fn the_deadline_sees_it_too_and_an_opinion_as_well() {
+    let scene = || {
+        let mut world = society(8, &Parameters::default());
+        let earlier = form(&mut world, short(&[ANA, BOB], 12));
+        form(&mut world, defence(&[CLEO, BOB]));
+        let id = alliance(&world, earlier).conflict.unwrap();
+        (world, id)
+    };
+    let (mut world, id) = scene();
+    world.happen(passed(DAY));
+    world.happen(Given::Block);
+    assert_eq!(decided(&world, id), Some((Some(1), DecidedBy::Expiry)));
+    let (mut world, id) = scene();
+    world.happen(passed(12 * HOUR));
+    opt(&mut world, id, [4], 0);
+    assert_eq!(decided(&world, id), Some((Some(1), DecidedBy::Expiry)));
+}
+
+#[test]
+fn it_lapses_when_the_time_of_both_is_over() {
+    let mut world = society(6, &Parameters::default());
+    let earlier = form(&mut world, short(&[ANA, BOB], 12));
+    let later = form(&mut world, short(&[CLEO, BOB], 13));
+    let id = alliance(&world, earlier).conflict.unwrap();
+    world.happen(passed(DAY));
+    world.happen(Given::Block);
+    assert_eq!(decided(&world, id), Some((None, DecidedBy::Lapse)));
+    assert!(outcome(&world, id).competing.is_empty());
+    for alliance in [earlier, later].map(|id| alliance(&world, id)) {
+        assert!(!matches!(alliance.state, AllianceState::Active | AllianceState::Dissolved));
+    }
+    assert_eq!((counts(&world).open, deadlines(&world)), (0, 0));
+}

@@ -1,0 +1,157 @@
+//! Who may vote: everybody eligible, or a sample that nobody but the block before decides.
+
+use std::collections::BTreeSet;
+
+use chaoschain_schemas::control::Role;
+use chaoschain_schemas::limits::{CONFLICT_DRAWS_MAX, CONFLICT_ELECTORS_MAX};
+use chaoschain_schemas::society::{AgentStatus, Elector, Parameters, Personality, StatusUpdate};
+use chaoschain_schemas::{AgentId, ConflictId, Hash, Micros};
+use chaoschain_society::conflict::drawn_ordinal;
+use proptest::prelude::*;
+
+use crate::scene::*;
+use crate::support::*;
+
+fn electors(world: &World, id: ConflictId) -> Vec<AgentId> {
+    conflict(world, id).electors.iter().map(|elector| elector.agent).collect()
+}
+
+#[test]
+fn electors_are_active_old_enough_not_suspended_and_no_party() {
+    let mut world = World::new(&Parameters::default());
+    for person in (1..=9).map(Person) {
+        world.happen(registered(person));
+    }
+    let status = |status, expected| StatusUpdate { status, reason: "x".into(), expected };
+    world.happen(event(Person(3), status(AgentStatus::Inactive, None)));
+    world.happen(event(Person(4), status(AgentStatus::Maintenance, Some(Micros(5)))));
+    account(&mut world, Person(5), |account| account.suspended = true);
+    make(&mut world, Person(6), Role::Validator);
+    world.happen(Given::Account(Person(20)));
+    world.happen(passed(1));
+    world.happen(registered(Person(10)));
+    world.happen(passed(HOUR - 1));
+    let id = contested(&mut world);
+    let mut want = ids(&[Person(6), Person(7), Person(8), Person(9)]);
+    want.sort();
+    assert_eq!(electors(&world, id), want, "10 is a microsecond too young, 1 and 2 are parties");
+    world.happen(passed(1));
+    world.happen(event(DAN_ONCE_MORE, report(Person(7), &[claim_personality(Personality::Greedy)])));
+    let field = chaoschain_schemas::society::ContestedField::Personality;
+    let id = open_about(&world, Person(7), field).unwrap();
+    assert!(electors(&world, id).contains(&Person(10).id()));
+}
+
+/// An agent in maintenance has no vote, and may report.
+const DAN_ONCE_MORE: Person = Person(4);
+
+#[test]
+fn everybody_votes_up_to_the_bound_and_a_sample_beyond() {
+    let bound = CONFLICT_ELECTORS_MAX as u64;
+    for (people, want) in [(bound, bound - 2), (bound + 1, bound - 1), (bound + 2, bound), (300, bound)] {
+        let mut world = society(people, &Parameters::default());
+        let id = contested(&mut world);
+        let got = electors(&world, id);
+        assert_eq!(got.len() as u64, want, "of {people}");
+        assert!(got.is_sorted_by(|a, b| a < b));
+        let parties = ids(&[ANA, BOB]);
+        assert!(got.iter().all(|agent| !parties.contains(agent)));
+    }
+}
+
+/// The sample again, from what is public: parent hash, conflict id, and who has which ordinal.
+fn drawn(parent: &Hash, id: &ConflictId, people: u64) -> Vec<AgentId> {
+    let mut ordinals = BTreeSet::new();
+    let mut chosen = Vec::new();
+    for draw in 0..CONFLICT_DRAWS_MAX {
+        let ordinal = drawn_ordinal(parent, id, draw, people);
+        let person = Person(ordinal + 1);
+        if ordinals.insert(ordinal) && ![ANA, BOB].contains(&person) && chosen.len() < CONFLICT_ELECTORS_MAX {
+            chosen.push(person.id());
+        }
+    }
+    chosen.sort();
+    chosen
+}
+
+#[test]
+fn the_sample_follows_from_parent_and_conflict() {
+    let mut samples = BTreeSet::new();
+    for parent in [[3; 32], [4; 32]].map(Hash::new) {
+        let again = || {
+            let mut world = society(200, &Parameters::default());
+            world.parent = parent;
+            let id = contested(&mut world);
+            (electors(&world, id), id)
+        };
+        let (got, id) = again();
+        assert_eq!(again(), (got.clone(), id), "it is the same every time");
+        assert_eq!(got, drawn(&parent, &id, 200));
+        samples.insert(got);
+    }
+    assert_eq!(samples.len(), 2, "another parent, another sample");
+}
+
+#[test]
+fn draws_end_where_few_are_eligible() {
+    let mut world = society(300, &Parameters::default());
+    for person in (11..=300).map(Person) {
+        profile(&mut world, person, |agent| agent.status = AgentStatus::Inactive);
+    }
+    let id = contested(&mut world);
+    let got = electors(&world, id);
+    assert!(got.len() <= 8 && !got.is_empty(), "{}", got.len());
+    let eligible: Vec<_> = (3..=10).map(|person| Person(person).id()).collect();
+    let mut want = drawn_without_end(&world.parent, &id, 300);
+    want.retain(|agent| eligible.contains(agent));
+    assert_eq!(got, want);
+}
+
+/// Everybody that any of the draws hits.
+fn drawn_without_end(parent: &Hash, id: &ConflictId, people: u64) -> Vec<AgentId> {
+    let hits = (0..CONFLICT_DRAWS_MAX).map(|draw| drawn_ordinal(parent, id, draw, people));
+    hits.map(|ordinal| Person(ordinal + 1).id()).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// The vector of docs/domain.md, for whoever draws in another language.
+#[test]
+fn the_documented_draw() {
+    let (parent, id) = (Hash::new([0x11; 32]), ConflictId::new([0x22; 32]));
+    let draws: Vec<_> = (0..8).map(|draw| drawn_ordinal(&parent, &id, draw, 1_000)).collect();
+    assert_eq!(draws, [457, 747, 61, 544, 909, 966, 614, 666]);
+}
+
+/// Opinions, ratings, shifts and departures after the opening move no weight and no name.
+#[test]
+fn nothing_afterwards_changes_electors_or_weights() {
+    use chaoschain_schemas::society::{ConflictReport, ReputationUpdate, Strategy};
+    let mut world = society(6, &Parameters::default());
+    let report =
+        ConflictReport { strategy: Some(Strategy::SocialInfluence), ..report(ANA, &[claim_reputation("1")]) };
+    world.happen(event(BOB, report));
+    let id = open_about(&world, ANA, chaoschain_schemas::society::ContestedField::Reputation).unwrap();
+    let fixed_then = conflict(&world, id).electors;
+    world.happen(event(BOB, ReputationUpdate { subject: CLEO.id(), rating: fixed("1") }));
+    world.happen(event(BOB, ReputationUpdate { subject: DAN.id(), rating: fixed("-1") }));
+    world.happen(registered(Person(30)));
+    let gone = StatusUpdate { status: AgentStatus::Inactive, reason: "x".into(), expected: None };
+    world.happen(event(Person(5), gone));
+    profile(&mut world, Person(6), |agent| agent.influence = fixed("1"));
+    opt(&mut world, id, [3], 1);
+    world.happen(passed(HOUR));
+    let world = world.when(by(Person(30)), opinion(id, 0)).then_rejected("elector_required");
+    let now = conflict(&world, id).electors;
+    let silent = |elector: &Elector| Elector { opinion: None, ..*elector };
+    assert_eq!(now.iter().map(silent).collect::<Vec<_>>(), fixed_then);
+    assert_ne!(now, fixed_then);
+}
+
+proptest! {
+    /// Every ordinal of a draw is an agent's, and no ordinal is left out for good.
+    #[test]
+    fn draws_hit_agents(parent: [u8; 32], id: [u8; 32], agents in 1..=u64::MAX, draw: u32) {
+        let drawn = |agents| drawn_ordinal(&Hash::new(parent), &ConflictId::new(id), draw, agents);
+        prop_assert!(drawn(agents) < agents);
+        prop_assert_eq!(drawn(1), 0);
+    }
+}
