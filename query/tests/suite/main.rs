@@ -1,6 +1,7 @@
 //! Tests of reads, proofs and their verification.
 #![allow(clippy::unwrap_used)]
 
+mod conflicts;
 mod council;
 mod dramas;
 mod evidence;
