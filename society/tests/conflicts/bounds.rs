@@ -60,10 +60,10 @@ fn the_largest_record() {
     let id = contested(&mut world);
     let elector =
         Elector { agent: AgentId::new([0xff; 32]), weight: u64::MAX, opinion: Some(7), voided: true };
-    let claim = |at: usize| Claim { reputation: Some(Fixed::from_millionths(at as i64)), ..Claim::default() };
+    let claim = |at: u32| Claim { reputation: Some(Fixed::from_millionths(at.into())), ..Claim::default() };
     let option = |at| ConflictOption { alliance: None, claim: Some(claim(at)) };
     let largest = Conflict {
-        options: (0..=CONFLICT_CLAIMS_MAX).map(|at| option(900_000 + at)).collect(),
+        options: (0..=CONFLICT_CLAIMS_MAX as u32).map(|at| option(900_000 + at)).collect(),
         reason: "x".repeat(256),
         opened_height: Height(u64::MAX),
         opened_at: Timestamp(u64::MAX),

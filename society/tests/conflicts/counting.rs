@@ -12,13 +12,22 @@ use crate::support::*;
 
 const DEADLINE: Timestamp = Timestamp(1_000);
 
-/// A conflict with these weights and opinions; `None` has not spoken, `Some(None)` is void.
-fn conflict(options: u8, electors: &[(u64, Option<Option<u8>>)]) -> Conflict {
-    let elector = |(number, (weight, said)): (usize, &(u64, Option<Option<u8>>))| Elector {
+/// What an elector has said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Said {
+    Nothing,
+    Void,
+    For(u8),
+}
+use Said::{For, Nothing, Void};
+
+/// A conflict with these weights and opinions.
+fn conflict(options: u8, electors: &[(u64, Said)]) -> Conflict {
+    let elector = |(number, (weight, said)): (usize, &(u64, Said))| Elector {
         agent: AgentId::new([number as u8; 32]),
         weight: *weight,
-        opinion: said.flatten(),
-        voided: *said == Some(None),
+        opinion: if let For(option) = said { Some(*option) } else { None },
+        voided: *said == Void,
     };
     Conflict {
         kind: ConflictKind::InconsistentAgentState,
@@ -57,7 +66,7 @@ fn the_documented_tally_by_each_strategy() {
         ([1_250_000, 1_000_000, 750_000], [1_250_000, 1_750_000], 3_000_000, None),
         ([1_350_000, 750_000, 540_000], [1_350_000, 1_290_000], 2_640_000, None),
     ] {
-        let said = [Some(Some(0)), Some(Some(1)), Some(Some(1))];
+        let said = [For(0), For(1), For(1)];
         let electors: Vec<_> = weights.into_iter().zip(said).collect();
         let conflict = conflict(2, &electors);
         let got = tally(&conflict);
@@ -71,8 +80,7 @@ fn the_documented_tally_by_each_strategy() {
 
 #[test]
 fn ties_are_between_the_heaviest_alone() {
-    let said = |option| Some(Some(option));
-    let three = |a, b, c| conflict(3, &[(a, said(0)), (b, said(1)), (c, said(2))]);
+    let three = |a, b, c| conflict(3, &[(a, For(0)), (b, For(1)), (c, For(2))]);
     assert_eq!(finally(&three(2, 3, 3)), wins(0, DecidedBy::Default), "two are the heaviest");
     assert_eq!(finally(&three(2, 2, 3)), wins(2, DecidedBy::Deadline), "the lighter two are equal");
     assert_eq!(finally(&three(3, 3, 3)), wins(0, DecidedBy::Default));
@@ -88,7 +96,7 @@ fn nobody_to_vote_leaves_what_stands() {
     let empty = conflict(2, &[]);
     assert_eq!(decide_early(&empty, &[0, 1]), None);
     assert_eq!(decide(&empty, Timestamp(0), &[0, 1]), Some(wins(0, DecidedBy::Default)));
-    let weightless = conflict(2, &[(0, Some(Some(1))), (0, None)]);
+    let weightless = conflict(2, &[(0, For(1)), (0, Nothing)]);
     assert_eq!(decide(&weightless, Timestamp(0), &[0, 1]), None);
     assert_eq!(finally(&weightless), wins(0, DecidedBy::Default));
     assert_eq!(tally(&weightless).participation(), Fixed::ZERO);
@@ -96,7 +104,7 @@ fn nobody_to_vote_leaves_what_stands() {
 
 #[test]
 fn the_ends_of_the_numbers() {
-    let most = conflict(2, &[(u64::MAX, Some(Some(1))), (u64::MAX, Some(Some(1))), (u64::MAX, None)]);
+    let most = conflict(2, &[(u64::MAX, For(1)), (u64::MAX, For(1)), (u64::MAX, Nothing)]);
     let counted = tally(&most);
     assert_eq!((counted.weights.as_slice(), counted.total), ([0, u64::MAX].as_slice(), u64::MAX));
     assert_eq!(counted.participation(), Fixed::ONE);
@@ -109,27 +117,25 @@ fn the_ends_of_the_numbers() {
     assert_eq!(decide_early(&extremes, &[0, 1]), None);
     assert_eq!(finally(&extremes), wins(1, DecidedBy::Deadline));
     // An opinion that is no option counts for none.
-    let odd = conflict(2, &[(5, Some(Some(9)))]);
+    let odd = conflict(2, &[(5, For(9))]);
     assert_eq!(tally(&odd).weights, [0, 0]);
 }
 
 /// Exactly at the bar nothing is decided: 666,667 of 1,000,000 is not more than 0.666667.
 #[test]
 fn the_bar_is_exact() {
-    let said = |weight| conflict(2, &[(weight, Some(Some(1))), (1_000_000 - weight, None)]);
+    let said = |weight| conflict(2, &[(weight, For(1)), (1_000_000 - weight, Nothing)]);
     assert_eq!(decide_early(&said(666_667), &[0, 1]), None);
     assert_eq!(decide_early(&said(666_668), &[0, 1]), Some(wins(1, DecidedBy::Threshold)));
 }
-
-type Said = Option<Option<u8>>;
 
 fn electorates() -> impl Generator<Value = (u8, Vec<(u64, Said)>)> {
     (2..=8_u8).prop_flat_map(|options| {
         let weight = prop_oneof![4 => 0..3_000_000_u64, 1 => Just(1_000_000_u64)];
         let said = prop_oneof![
-            1 => Just(None),
-            1 => Just(Some(None)),
-            5 => (0..options).prop_map(|option| Some(Some(option))),
+            1 => Just(Nothing),
+            1 => Just(Void),
+            5 => (0..options).prop_map(For),
         ];
         (Just(options), proptest::collection::vec((weight, said), 0..40))
     })
@@ -153,9 +159,9 @@ proptest! {
     fn support_never_hurts((options, mut electors) in electorates(), who: prop::sample::Index) {
         let before = conflict(options, &electors);
         let Decision { option: Some(winner), .. } = finally(&before) else { return Ok(()) };
-        let silent: Vec<_> = (0..electors.len()).filter(|at| electors[*at].1.is_none()).collect();
+        let silent: Vec<_> = (0..electors.len()).filter(|at| electors[*at].1 == Nothing).collect();
         prop_assume!(!silent.is_empty());
-        electors[silent[who.index(silent.len())]].1 = Some(Some(winner));
+        electors[silent[who.index(silent.len())]].1 = For(winner);
         let after = conflict(options, &electors);
         // What stood for want of participation may be overtaken: by what is heavier than it, now that enough have spoken.
         match (finally(&before).by, finally(&after).option) {
@@ -178,8 +184,8 @@ proptest! {
         let Decision { option: Some(winner), by } = finally(&before) else { return Ok(()) };
         prop_assume!(by != DecidedBy::Default && !electors.is_empty());
         let at = who.index(electors.len());
-        prop_assume!(matches!(electors[at].1, Some(Some(_))));
-        electors[at].1 = Some(Some(winner));
+        prop_assume!(matches!(electors[at].1, For(_)));
+        electors[at].1 = For(winner);
         prop_assert_eq!(finally(&conflict(options, &electors)).option, Some(winner));
     }
 
@@ -208,6 +214,9 @@ proptest! {
         prop_assert_eq!(agrees(&conflict), None);
         let counted = tally(&conflict);
         prop_assert!(counted.participation().is_within(Fixed::ZERO, Fixed::from_millionths(8 * Fixed::SCALE)));
+        let bar = 666_667 * u128::from(counted.total);
+        let above = counted.weights.iter().filter(|weight| u128::from(**weight) * 1_000_000 > bar);
+        prop_assert!(counted.total == u64::MAX || above.count() <= 1);
         let Some(Decision { option, by }) = decide(&conflict, at, &competing) else {
             prop_assert!(at < DEADLINE && !counted.all_spoken);
             return Ok(());

@@ -4,6 +4,7 @@ use chaoschain_schemas::control::Role;
 use chaoschain_schemas::society::{ConflictKind, ConflictReport, Divergence, Parameters};
 use chaoschain_schemas::{ConflictId, Hash, Height};
 use chaoschain_society::keys;
+use chaoschain_state::Rejection;
 
 use crate::scene::*;
 use crate::support::*;
@@ -75,8 +76,7 @@ fn the_same_evidence_once_a_block() {
     make(&mut world, BOB, Role::Validator);
     let evidence = |person: Person, height| (by(person), divergence(height).into());
     let results = world.block(&[evidence(ANA, 1), evidence(ANA, 2), evidence(BOB, 1)]);
-    let codes: Vec<_> =
-        results.iter().map(|(_, result)| result.as_ref().map_err(|error| error.code())).collect();
+    let codes: Vec<_> = results.iter().map(|(_, result)| result.as_ref().map_err(Rejection::code)).collect();
     assert_eq!(codes, [Ok(&()), Ok(&()), Err("conflict_exists")]);
     let world = world.when(by(BOB), divergence(1)).then_accepted();
     assert_eq!((counts(&world).opened, counts(&world).open), (3, 0));

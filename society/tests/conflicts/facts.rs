@@ -6,6 +6,7 @@ use chaoschain_schemas::society::{
     Parameters, Personality, StatusUpdate, Strategy,
 };
 use chaoschain_schemas::{Fixed, Height, Micros};
+use chaoschain_state::Rejection;
 
 use crate::scene::*;
 use crate::support::*;
@@ -131,8 +132,7 @@ fn the_same_is_not_contested_twice_in_one_block() {
     // The same block again, with more in it.
     (world.state, world.height) = (twin, Height(world.height.0 - 1));
     let results = world.block(&[opened(BOB), (by(CLEO), resolution(id).into()), opened(CLEO)]);
-    let codes: Vec<_> =
-        results.iter().map(|(_, result)| result.as_ref().map_err(|error| error.code())).collect();
+    let codes: Vec<_> = results.iter().map(|(_, result)| result.as_ref().map_err(Rejection::code)).collect();
     assert_eq!(codes, [Ok(&()), Ok(&()), Err("conflict_exists")]);
     assert_eq!(decided(&world, id), Some((Some(0), DecidedBy::Default)));
     world.when(by(CLEO), report(ANA, &[chaotic()])).then_accepted();

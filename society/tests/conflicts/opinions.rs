@@ -1,7 +1,9 @@
 //! Opinions: one each, a second one voids both, and the threshold decides at once.
 
 use chaoschain_schemas::ConflictId;
-use chaoschain_schemas::society::{DecidedBy, Parameters};
+use chaoschain_schemas::society::{ContestedField, DecidedBy, Parameters};
+
+use proptest::prelude::*;
 
 use crate::scene::*;
 use crate::support::*;
@@ -129,4 +131,35 @@ fn all_spoken_and_tied_is_for_what_stands() {
     opt(&mut world, id, [5, 6], 0);
     let world = world.when(by(ANA), resolution(id)).then_accepted();
     assert_eq!(decided(&world, id), Some((Some(0), DecidedBy::Default)));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whoever speaks first: as long as nobody takes an opinion back, the same option wins, at once or at the deadline.
+    #[test]
+    fn the_order_of_speaking_does_not_matter(
+        (said, shuffled) in prop::collection::vec(prop::option::weighted(0.8, 0..3_u8), 7).prop_flat_map(|said| {
+            let numbered: Vec<_> = (3_u64..).zip(said).collect();
+            (Just(numbered.clone()), Just(numbered).prop_shuffle())
+        }),
+    ) {
+        let claims = ["0.1", "0.2"].map(claim_reputation);
+        let winner = |said: Vec<(u64, Option<u8>)>| {
+            let mut world = society(9, &Parameters::default());
+            world.happen(event(BOB, report(ANA, &claims)));
+            let id = open_about(&world, ANA, ContestedField::Reputation).unwrap();
+            for (person, option) in said {
+                let Some(option) = option else { continue };
+                let result = world.submit(&by(Person(person)), &opinion(id, option).into());
+                let late = conflict(&world, id).outcome.is_some();
+                assert!(result.is_ok() || late && result.unwrap_err().code() == "conflict_decided");
+            }
+            world.happen(passed(DAY));
+            world.happen(Given::Block);
+            let outcome = outcome(&world, id);
+            (outcome.option, outcome.by, world.agent(ANA).reputation)
+        };
+        prop_assert_eq!(winner(said), winner(shuffled));
+    }
 }

@@ -37,11 +37,11 @@ fn an_outcome_that_its_opinions_do_not_give_is_told() {
     let id = contested(&mut world);
     opt(&mut world, id, 3..=5, 1);
     let honest: Conflict = world.record(&keys::conflict(&id)).unwrap();
-    let mut bent = Vec::new();
+    let mut forgeries = Vec::new();
     let mut bend = |change: fn(&mut Conflict)| {
         let mut conflict = honest.clone();
         change(&mut conflict);
-        bent.push(conflict);
+        forgeries.push(conflict);
     };
     bend(|conflict| conflict.outcome.as_mut().unwrap().option = Some(0));
     bend(|conflict| conflict.outcome.as_mut().unwrap().by = DecidedBy::Deadline);
@@ -54,7 +54,7 @@ fn an_outcome_that_its_opinions_do_not_give_is_told() {
     bend(|conflict| conflict.electors[0].weight = 3_000_000);
     bend(|conflict| conflict.electors.truncate(2));
     bend(|conflict| conflict.threshold = fixed("0.75"));
-    for (number, conflict) in bent.iter().enumerate() {
+    for (number, conflict) in forgeries.iter().enumerate() {
         world.happen(Given::Record(keys::conflict(&id), codec::encode(conflict).into()));
         let shown = world.read("conflict", &[&id.to_string()]).unwrap();
         assert_eq!(shown["tally"]["agrees"], false, "{number}");
