@@ -247,7 +247,12 @@ fn genesis() -> (Genesis, Header, Bytes) {
         timestamp: Timestamp(5),
         parameters: Parameters::default(),
         domain_parameters: Blob::default(),
-        accounts: vec![GenesisAccount { key: key(9).public(), role: Role::Producer, weight: 1 }],
+        accounts: vec![GenesisAccount {
+            key: key(9).public(),
+            role: Role::Producer,
+            weight: 1,
+            sponsorships: 0,
+        }],
     };
     let (bytes, chain) = document.encode();
     let header = Header {

@@ -14,7 +14,8 @@ use chaoschain_events::envelope::{VerifiedEnvelope, sign};
 use chaoschain_events::signature::SecretKey;
 use chaoschain_schemas::api::{BatchOutcome, BatchSubmission, ErrorBody, ReadPoint, Receipt, Submission};
 use chaoschain_schemas::control::{
-    AccountRegistration, GENESIS_VERSION, Genesis, GenesisAccount, KeyRotation, Parameters, Role, kind,
+    AccountRegistration, GENESIS_VERSION, Genesis, GenesisAccount, KeyRotation, ParameterChange, Parameters,
+    Registration, Role, RoleGrant, Schedule, Scheduled, Suspension, kind,
 };
 use chaoschain_schemas::society::{
     AgentRegistration, AllianceFormation, AlliancePurpose, AllianceTerms, Benefit, Payload, Personality,
@@ -48,7 +49,8 @@ fn id(name: &str) -> AccountId {
 }
 
 fn genesis() -> Genesis {
-    let account = |name, role, weight| GenesisAccount { key: key(name).public(), role, weight };
+    let account =
+        |name, role, weight| GenesisAccount { key: key(name).public(), role, weight, sponsorships: 0 };
     let mut accounts = vec![
         account("ana", Role::Member, 0),
         account("producer", Role::Producer, 1),
@@ -277,12 +279,49 @@ fn envelope(name: &str, event: &VerifiedEnvelope) -> [Json; 2] {
     [signed, whole]
 }
 
+/// What validators decide, and how it waits.
+fn decisions() -> Vec<Json> {
+    let (account, at) = (id("ana"), Height(1000));
+    let grant = RoleGrant { account, role: Role::Producer, weight: 3, sponsorships: 7, at };
+    let suspension = Suspension { account, suspended: true, reason: "its key was stolen".into() };
+    let kernel =
+        Parameters { registration: Registration::Sponsored, author_events_max: 100, ..Parameters::default() };
+    let change = ParameterChange {
+        at: Height(2000),
+        kernel: Some(kernel),
+        domain: Some(vec![0x90].into()),
+        rules: Some(2),
+        reason: "everybody has upgraded".into(),
+    };
+    let rules = ParameterChange { kernel: None, domain: None, ..change.clone() };
+    let scheduled = |at, index, kind, payload: Vec<u8>| Scheduled {
+        at,
+        event: EventAddress { height: Height(9), index },
+        kind,
+        payload: payload.into(),
+    };
+    let schedule = Schedule {
+        changes: vec![
+            scheduled(at, 1, kind::ROLE_GRANT, codec::encode(&grant)),
+            scheduled(change.at, 0, kind::PARAMETER_CHANGE, codec::encode(&rules)),
+        ],
+    };
+    vec![
+        vector("payload 3 RoleGrant", "RoleGrant", &grant),
+        vector("payload 4 Suspension", "Suspension", &suspension),
+        vector("payload 5 ParameterChange", "ParameterChange", &change),
+        vector("payload 5 ParameterChange, the rules alone", "ParameterChange", &rules),
+        vector("schedule", "Schedule", &schedule),
+    ]
+}
+
 fn transitions(chain: &Chain) -> Vec<Json> {
     let mut vectors = foundations();
     let registration =
         vector("payload 1 AccountRegistration", "AccountRegistration", &AccountRegistration {});
     let new_key = key("ana's second").public();
     vectors.extend([registration, vector("payload 2 KeyRotation", "KeyRotation", &KeyRotation { new_key })]);
+    vectors.extend(decisions());
     let (first, second) = (&chain.blocks[1], &chain.blocks[2]);
     vectors.extend(envelope("one signature, no optional field", &first.events()[0]));
     vectors.extend(envelope("a registration with no payload field", &first.events()[1]));

@@ -1,5 +1,7 @@
 //! Every bound on size, count and depth that the formats know, in one place. All are checked before allocating.
 
+use crate::Micros;
+
 /// The longest state key, bytes.
 pub const KEY_BYTES_MAX: usize = 96;
 /// The longest value of a state record, bytes.
@@ -36,6 +38,26 @@ pub const ATTESTATION_BYTES_MAX: usize = 512;
 pub const VALIDATORS_MAX: usize = 256;
 /// The most elements (leaves, nodes, hashes) of a proof.
 pub const PROOF_ELEMENTS_MAX: usize = 64 * 1024;
+/// The largest encoded parameters of a domain, bytes. As many as can be scheduled fit into one record.
+pub const DOMAIN_PARAMETERS_BYTES_MAX: usize = 3 * 1024;
+/// The longest reason of a suspension or a change of parameters, bytes.
+pub const REASON_BYTES_MAX: usize = 256;
+/// The most changes that wait for their height at a time.
+pub const SCHEDULED_MAX: usize = 16;
+/// How far ahead of its event's block a change may be scheduled, blocks.
+pub const SCHEDULE_AHEAD_MAX: u64 = 10_000_000;
+/// The least that a chain may let block time advance at once: less, and no clock could be followed.
+pub const TIME_STEP_MIN: Micros = Micros::from_secs(1);
+/// The most that a chain may let block time advance at once: a hundred years, for imports.
+pub const TIME_STEP_MAX: Micros = Micros::from_secs(100 * 365 * 24 * 3600);
+/// The shortest bound on how far ahead of block time `valid_until` may lie: less, and nobody could submit.
+pub const VALID_UNTIL_MIN: Micros = Micros::from_secs(1);
+/// The longest bound on how far ahead of block time `valid_until` may lie: a year.
+pub const VALID_UNTIL_MAX: Micros = Micros::from_secs(365 * 24 * 3600);
+/// The shortest window in which an author's transitions are counted.
+pub const AUTHOR_WINDOW_MIN: Micros = Micros::from_secs(1);
+/// The longest window in which an author's transitions are counted: a day.
+pub const AUTHOR_WINDOW_MAX: Micros = Micros::from_secs(24 * 3600);
 
 // The society domain. Texts are measured in bytes of UTF-8.
 

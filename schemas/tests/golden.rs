@@ -11,7 +11,8 @@ use std::path::PathBuf;
 
 use chaoschain_schemas::api::{BatchOutcome, BatchSubmission, ErrorBody, ReadPoint, Receipt, Submission};
 use chaoschain_schemas::control::{
-    Account, AccountRegistration, ChainState, Genesis, KeyRotation, Parameters, Validators,
+    Account, AccountRegistration, ChainState, Genesis, KeyRotation, ParameterChange, Parameters, RoleGrant,
+    Schedule, Suspension, Validators,
 };
 use chaoschain_schemas::{
     AccountId, Attachment, Attestation, Body, CodecError, Envelope, Header, NameHash, PROOF_VERSION,
@@ -88,6 +89,10 @@ fn check(vector: &Json) {
         }
         "AccountRegistration" => drop(plain::<AccountRegistration>(vector)),
         "KeyRotation" => drop(plain::<KeyRotation>(vector)),
+        "RoleGrant" => drop(plain::<RoleGrant>(vector)),
+        "Suspension" => drop(plain::<Suspension>(vector)),
+        "ParameterChange" => drop(plain::<ParameterChange>(vector)),
+        "Schedule" => drop(plain::<Schedule>(vector)),
         "Body" => {
             let (_, bytes) = both_ways(vector, Body::decode);
             assert_eq!(TransitionId::of_body(&bytes), of(&vector["id"]));
@@ -193,7 +198,8 @@ fn every_vector_holds_both_ways() {
     // A vector that is left out is a format that is frozen no more.
     let least = [("purpose", Purpose::ALL.len()), ("tag", 3), ("Body", 5), ("Envelope", 5), ("Header", 4)];
     let more = [("SealedBlock", 4), ("Genesis", 1), ("record", 20), ("ProofFile", 13), ("Receipt", 1)];
-    for (of, count) in least.into_iter().chain(more) {
+    let decisions = [("RoleGrant", 1), ("Suspension", 1), ("ParameterChange", 2), ("Schedule", 1)];
+    for (of, count) in least.into_iter().chain(more).chain(decisions) {
         assert!(seen.get(of).is_some_and(|found| *found >= count), "{of}: {seen:?}");
     }
 }

@@ -83,7 +83,8 @@ fn block(events: usize) -> Vec<u8> {
 }
 
 fn genesis() -> Genesis {
-    let account = |key, role| GenesisAccount { key: PublicKey::new([key; 32]), role, weight: 0 };
+    let account =
+        |key, role| GenesisAccount { key: PublicKey::new([key; 32]), role, weight: 0, sponsorships: 0 };
     Genesis {
         version: 1,
         name: "golden".into(),
@@ -241,6 +242,27 @@ fn documents() -> Vec<Bad> {
         ("no producer", document(|genesis| genesis.accounts[0].role = Role::Validator)),
         ("no time step", document(|genesis| genesis.parameters.time_step_max = Micros(0))),
         ("no validity", document(|genesis| genesis.parameters.valid_until_max = Micros(0))),
+        (
+            "a window of less than a second",
+            document(|genesis| genesis.parameters.author_window = Micros(999_999)),
+        ),
+        (
+            "parameters of the domain that are too long",
+            document(|genesis| genesis.domain_parameters = Blob(vec![0; DOMAIN_PARAMETERS_BYTES_MAX + 1])),
+        ),
+        (
+            "more validators than there may be",
+            document(|genesis| {
+                genesis.accounts = (0..=VALIDATORS_MAX as u16)
+                    .map(|number| {
+                        let mut key = [0; 32];
+                        key[..2].copy_from_slice(&number.to_be_bytes());
+                        let key = PublicKey::new(key);
+                        GenesisAccount { key, role: Role::Producer, weight: 1, sponsorships: 0 }
+                    })
+                    .collect();
+            }),
+        ),
     ]
 }
 

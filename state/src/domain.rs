@@ -7,6 +7,10 @@
 //! - A domain reads the state only through the view it is given and writes only into its own sub-trees.
 //! - [`Domain::apply`] is called after [`Domain::verify`] accepted the transition on the same state; it cannot fail.
 
+use std::any::Any;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
 use chaoschain_schemas::codec;
 use chaoschain_schemas::control::Parameters;
 use chaoschain_schemas::{
@@ -18,7 +22,7 @@ use serde_json::Value as Json;
 
 use crate::key::Key;
 use crate::rejection::Rejection;
-use crate::view::{Change, Changes, View};
+use crate::view::{Change, Changes, Value, View};
 
 /// What a block's rules may know of the block.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,8 +41,49 @@ pub struct BlockContext {
     pub rules: u16,
     /// The kernel's parameters.
     pub parameters: Parameters,
-    /// The domain's parameters, in its own encoding.
-    pub domain_parameters: Vec<u8>,
+    /// The domain's parameters.
+    pub domain_parameters: DomainParameters,
+}
+
+/// A domain's parameters: their bytes, decoded at most once. Clones share what was decoded.
+#[derive(Clone)]
+pub struct DomainParameters {
+    bytes: Value,
+    decoded: Arc<OnceLock<Arc<dyn Any + Send + Sync>>>,
+}
+
+impl DomainParameters {
+    /// Parameters of these bytes, in the domain's own encoding.
+    pub fn new(bytes: Value) -> Self {
+        Self { bytes, decoded: Arc::default() }
+    }
+
+    /// The bytes.
+    pub const fn bytes(&self) -> &Value {
+        &self.bytes
+    }
+
+    /// The parameters; the default where the bytes are none, which genesis and changes of parameters rule out.
+    fn get<P: DeserializeOwned + Serialize + Default + Send + Sync + 'static>(&self) -> Arc<P> {
+        let decode = || Arc::new(codec::decode_trusted::<P>(&self.bytes).unwrap_or_default());
+        let decoded = self.decoded.get_or_init(|| decode());
+        // Another domain's, if two share a context.
+        Arc::clone(decoded).downcast().unwrap_or_else(|_| decode())
+    }
+}
+
+impl PartialEq for DomainParameters {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for DomainParameters {}
+
+impl fmt::Debug for DomainParameters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.bytes.fmt(f)
+    }
 }
 
 /// What a transition's rules may know besides the state.
@@ -118,7 +163,7 @@ pub trait Domain: Send + Sync + 'static {
     /// The closed enumeration of transitions.
     type Transition;
     /// The domain's parameters; the default is what a new chain starts with.
-    type Parameters: Serialize + DeserializeOwned + Default;
+    type Parameters: Serialize + DeserializeOwned + Default + Send + Sync + 'static;
 
     /// Reads a payload. The kernel has checked its length against the kind's limit.
     fn decode(kind: u16, payload: &[u8]) -> Result<Self::Transition, CodecError>;
@@ -304,7 +349,7 @@ impl<D: Domain> Machine for D {
     }
 
     fn begin_block(&self, block: &BlockContext, changes: &mut Changes<'_>) {
-        D::begin_block(block, &domain_parameters::<D>(block), changes);
+        D::begin_block(block, &block.domain_parameters.get::<D::Parameters>(), changes);
     }
 
     fn execute(
@@ -316,9 +361,10 @@ impl<D: Domain> Machine for D {
         let transition = D::decode(event.kind, event.payload)
             .map_err(|error| Rejection::Payload { kind: event.kind, error })?;
         check_parties(&D::parties(&transition, &event.author), event.cosigners)?;
+        let parameters = event.block.domain_parameters.get::<D::Parameters>();
         let context = EventContext {
             block: event.block,
-            parameters: &domain_parameters::<D>(event.block),
+            parameters: &*parameters,
             address: event.address,
             id: event.id,
             author: event.author,
@@ -355,11 +401,6 @@ impl<D: Domain> Machine for D {
     ) -> Result<Json, ReadError> {
         D::read(name, arguments, now, view)
     }
-}
-
-/// The block's domain parameters; they were checked at genesis.
-fn domain_parameters<D: Domain>(block: &BlockContext) -> D::Parameters {
-    codec::decode_trusted(&block.domain_parameters).unwrap_or_default()
 }
 
 /// Something that is derived from the state and kept up to date block by block: a leaderboard, a search index.

@@ -1,6 +1,7 @@
 //! Why a transition is not accepted, in the author's terms.
 
-use chaoschain_schemas::{AccountId, CodecError, Hash, PublicKey, Timestamp};
+use chaoschain_schemas::limits::{SCHEDULED_MAX, VALIDATORS_MAX};
+use chaoschain_schemas::{AccountId, CodecError, Hash, Height, PublicKey, Timestamp};
 
 use crate::key::Key;
 
@@ -121,6 +122,75 @@ pub enum Rejection {
         /// Why.
         error: CodecError,
     },
+    /// The author has had as many transitions accepted as one may in this window of block time.
+    #[error(
+        "the author's {max} transitions of this window of block time are used; the next begins at {next}"
+    )]
+    AuthorRateLimited {
+        /// How many a window has.
+        max: u32,
+        /// Block time from which on there are more.
+        next: Timestamp,
+    },
+    /// A new account needs a sponsor, and none has signed.
+    #[error("registration needs the signature of a sponsor: an account with sponsorships left")]
+    SponsorMissing,
+    /// Who signed for a new account may sponsor no more.
+    #[error("{0} has no sponsorships left")]
+    SponsorshipsUsed(AccountId),
+    /// Only a validator may author this.
+    #[error("{0} is not a validator, and only one may author this")]
+    ValidatorRequired(AccountId),
+    /// Too few validators have signed.
+    #[error("validators with a weight of {weight} of {total} have signed; more than two thirds must")]
+    QuorumMissing {
+        /// The weight of those who signed.
+        weight: u64,
+        /// The weight of all.
+        total: u64,
+    },
+    /// A change is scheduled for a height that it may not have.
+    #[error("a change for block {at} cannot be scheduled now; it may be for blocks {first} to {last}")]
+    ScheduleHeightWrong {
+        /// The change's height.
+        at: Height,
+        /// The first it may have.
+        first: Height,
+        /// The last it may have.
+        last: Height,
+    },
+    /// As many changes as there may be wait for their height.
+    #[error("{SCHEDULED_MAX} changes are scheduled already; wait until one takes effect")]
+    ScheduleFull,
+    /// The version of the rules is not the one after that in force at its height.
+    #[error("rules version {got} cannot follow version {current}, which is in force at that height")]
+    RulesVersionWrong {
+        /// The version in force before the change.
+        current: u16,
+        /// The change's.
+        got: u16,
+    },
+    /// Nobody could seal a block any more.
+    #[error("{0} is the last producer that may seal blocks; make another one first")]
+    LastProducer(AccountId),
+    /// Validators could decide nothing any more.
+    #[error(
+        "with this change of {account} the validators that may sign would have {left} of {total} weight, not more than two thirds; change weights first"
+    )]
+    LastValidator {
+        /// Whose weight or suspension it is about.
+        account: AccountId,
+        /// The weight of the validators that would not be suspended.
+        left: u64,
+        /// The weight that all would have.
+        total: u64,
+    },
+    /// There are as many validators as a chain may have.
+    #[error("there are {VALIDATORS_MAX} validators, the most there may be; take the weight of one first")]
+    ValidatorsFull,
+    /// The weights would not fit into a number.
+    #[error("the validators' weights together would be more than 2^64 - 1")]
+    WeightTooLarge,
     /// A rule of the domain.
     #[error("{message}")]
     Domain {
@@ -159,6 +229,18 @@ impl Rejection {
             Self::ExpectationUnreadable(_) => "expectation_unreadable",
             Self::KindUnknown(_) => "kind_unknown",
             Self::Payload { error, .. } => error.code(),
+            Self::AuthorRateLimited { .. } => "author_rate_limited",
+            Self::SponsorMissing => "sponsor_missing",
+            Self::SponsorshipsUsed(_) => "sponsorships_used",
+            Self::ValidatorRequired(_) => "validator_required",
+            Self::QuorumMissing { .. } => "quorum_missing",
+            Self::ScheduleHeightWrong { .. } => "schedule_height_wrong",
+            Self::ScheduleFull => "schedule_full",
+            Self::RulesVersionWrong { .. } => "rules_version_wrong",
+            Self::LastProducer(_) => "last_producer",
+            Self::LastValidator { .. } => "last_validator",
+            Self::ValidatorsFull => "validators_full",
+            Self::WeightTooLarge => "weight_too_large",
             Self::Domain { code, .. } => code,
         }
     }

@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 
 use chaoschain_schemas::control::{Account, ChainState, Role, Validator, Validators};
-use chaoschain_schemas::{PublicKey, codec};
+use chaoschain_schemas::{Height, PublicKey, Timestamp, codec};
 use chaoschain_state::control::{self, keys};
 use chaoschain_state::{Changes, View};
 use support::{
@@ -36,6 +36,9 @@ fn fresh(number: u64, lane: usize) -> Account {
         registered_at: NOW,
         last_activity: NOW,
         nonces,
+        sponsorships: 0,
+        window_start: Timestamp(0),
+        window_events: 0,
     }
 }
 
@@ -64,8 +67,11 @@ fn genesis_writes_accounts_validators_and_parameters() {
     assert_eq!(view.record(&keys::account(&id(last))), Some(producer));
     let members =
         vec![Validator { account: id(first), weight: 7 }, Validator { account: id(last), weight: 5 }];
-    assert_eq!(view.record(&keys::validators()), Some(Validators { members }));
-    assert_eq!(view.record(&keys::chain()), Some(ChainState { epoch: 0, rules: 9 }));
+    assert_eq!(view.record(&keys::validators()), Some(Validators { members, since: Height(0) }));
+    assert_eq!(
+        view.record(&keys::chain()),
+        Some(ChainState { epoch: 0, rules: 9, producers: 1, weight_suspended: 0 })
+    );
     assert_eq!(view.record(&keys::parameters()), Some(document.parameters));
     assert_eq!(view.get(&keys::domain_parameters()).as_deref(), Some(&*document.domain_parameters));
     assert_eq!(changes.into_changes().len(), 3 + 4);

@@ -305,7 +305,7 @@ fn kinds_are_found_by_number_and_name() {
     assert_eq!(by_name("keyrotation"), Some(kind::KEY_ROTATION));
     assert_eq!(by_name("Note"), Some(NOTE));
     assert_eq!(by_name("Nothing"), None);
-    for unknown in [0, 3, 255, 259, u16::MAX] {
+    for unknown in [0, 6, 255, 259, u16::MAX] {
         given(&[ANA]).refuses(&note(ANA).bent(|it| it.body.kind = unknown), "kind_unknown");
     }
 }
@@ -353,7 +353,7 @@ fn block_context_tells_what_the_state_says() {
     assert_eq!((block.epoch, block.rules, block.parent), (0, 1, Hash::ZERO));
     let document = support::genesis(&[]);
     assert_eq!(block.parameters, document.parameters);
-    assert_eq!(block.domain_parameters, document.domain_parameters.to_vec());
+    assert_eq!(block.domain_parameters.bytes()[..], document.domain_parameters[..]);
 }
 
 fn context_fault(base: &dyn Base) -> Fault {
@@ -370,7 +370,7 @@ fn a_state_that_is_none_is_a_fault() {
         state.insert(key, Value::from([0xc1]));
         assert!(matches!(context_fault(&state), Fault::Corrupt(at, _) if at == key));
     }
-    for key in [keys::chain(), keys::parameters(), keys::domain_parameters()] {
+    for key in [keys::chain(), keys::parameters(), keys::domain_parameters(), keys::schedule()] {
         let base = Withholding { state: given(&[ANA]).state, hidden: BTreeSet::from([key]) };
         assert_eq!(context_fault(&base), Fault::Withheld(key));
     }

@@ -45,14 +45,20 @@ fn named_reads_answer_from_the_state() {
         "registered_at": GENESIS_TIME,
         "last_activity": GENESIS_TIME,
         "nonces": vec![0; 16],
+        "sponsorships": 0,
+        "window_start": 0,
+        "window_events": 0,
     });
     assert_eq!(read(&given, "account", &[&id(ANA).to_string()]), Ok(account));
     assert_eq!(read(&given, "account", &[&id(BO).to_string()]), Ok(Json::Null));
-    assert_eq!(read(&given, "validators", &[]), Ok(json!({ "members": [] })));
+    assert_eq!(read(&given, "validators", &[]), Ok(json!({ "members": [], "since": 0 })));
     let parameters = json!({
-        "kernel": { "time_step_max": 1, "valid_until_max": support::VALID_FOR_MAX },
+        "kernel": { "time_step_max": 1, "valid_until_max": support::VALID_FOR_MAX,
+            "registration": "Open", "author_events_max": 0, "author_window": 60_000_000,
+        },
         "domain": { "members_max": 2 },
-        "chain": { "epoch": 0, "rules": 1 },
+        "chain": { "epoch": 0, "rules": 1, "producers": 0, "weight_suspended": 0 },
+        "scheduled": [],
     });
     assert_eq!(read(&given, "parameters", &[]), Ok(parameters));
 }
@@ -78,7 +84,7 @@ fn only_records_that_can_be_are_shown() {
         assert_eq!(control::record_to_json(&Guild, key, &[0xc1]), None, "{key}");
     }
     let account = &given.state[&keys::account(&id(ANA))];
-    for key in [Key::new(0, &[&[6]]), Key::new(0, &[&[1], &[0; 31]]), Key::new(BLOCKS, &[&[1], &[0; 32]])] {
+    for key in [Key::new(0, &[&[7]]), Key::new(0, &[&[1], &[0; 31]]), Key::new(BLOCKS, &[&[1], &[0; 32]])] {
         assert_eq!(control::record_to_json(&Guild, &key, account), None, "{key}");
     }
 }

@@ -261,7 +261,8 @@ def genesis_root(document):
             formats.ACCOUNT,
             {
                 "key": one["key"], "role": one["role"], "suspended": False, "registered_at": at,
-                "last_activity": at, "nonces": [0] * 16,
+                "last_activity": at, "nonces": [0] * 16, "sponsorships": one["sponsorships"],
+                "window_start": 0, "window_events": 0,
             },
         )
         for one in accounts
@@ -270,8 +271,10 @@ def genesis_root(document):
     members = sorted((one for one in validators if one["weight"]), key=lambda one: one["account"])
     records[b"\x02"] = encode(formats.PARAMETERS, genesis["parameters"])
     records[b"\x03"] = genesis["domain_parameters"]
-    records[b"\x04"] = encode(formats.VALIDATORS, {"members": members})
-    records[b"\x05"] = encode(formats.CHAIN_STATE, {"epoch": 0, "rules": genesis["rules"]})
+    records[b"\x04"] = encode(formats.VALIDATORS, {"members": members, "since": 0})
+    producers = sum(one["role"] == "Producer" for one in accounts)
+    chain = {"epoch": 0, "rules": genesis["rules"], "producers": producers, "weight_suspended": 0}
+    records[b"\x05"] = encode(formats.CHAIN_STATE, chain)
     return root_of(records)
 
 

@@ -19,7 +19,7 @@ TYPES = {
     "Body": formats.BODY, "Envelope": formats.ENVELOPE, "Receipt": formats.RECEIPT, "ErrorBody": formats.REFUSAL,
     "BatchSubmission": formats.BATCH, "Vec<BatchOutcome>": formats.OUTCOMES, "Header": formats.HEADER,
     "SealedBlock": formats.BLOCK, "Genesis": formats.GENESIS, "ProofFile": formats.PROOF_FILE,
-    "Attestation": formats.ATTESTATION, "SignedAttestation": formats.SIGNED_ATTESTATION,
+    "Schedule": formats.SCHEDULE, "Attestation": formats.ATTESTATION, "SignedAttestation": formats.SIGNED_ATTESTATION,
     **{name: payload for name, (_, payload) in KINDS.items()}, **RECORDS,
     "parameters": formats.SOCIETY_PARAMETERS, "Personality": formats.PERSONALITY, "AgentStatus": formats.STATUS,
     "PurposeKind": formats.PURPOSE_KIND, "AllianceState": formats.ALLIANCE_STATE, "Benefit": formats.BENEFIT,
@@ -27,7 +27,7 @@ TYPES = {
 }
 KERNEL_RECORDS = {
     1: formats.ACCOUNT, 2: formats.PARAMETERS, 3: formats.SOCIETY_PARAMETERS, 4: formats.VALIDATORS,
-    5: formats.CHAIN_STATE,
+    5: formats.CHAIN_STATE, 6: formats.SCHEDULE,
 }
 DOMAIN_RECORDS = {
     (2, 0): "AgentCount", (2, 1): "Agent", (2, 2): "Entry", (3, 1): "Alliance", (3, 2): "Relationship",

@@ -70,7 +70,12 @@ impl Bench {
         let parameters = Parameters { valid_until_max: Micros(2 * VALID_FOR.0), ..Parameters::default() };
         let (now, domain) = (Clock::system().now(), Society.default_parameters());
         let mut genesis = genesis(&Society, "bench", now, parameters, domain, &producer.key);
-        genesis.accounts.push(GenesisAccount { key: rival.key.public(), role: Role::Producer, weight: 0 });
+        genesis.accounts.push(GenesisAccount {
+            key: rival.key.public(),
+            role: Role::Producer,
+            weight: 0,
+            sponsorships: 0,
+        });
         let (chain, message) = seal_genesis(&Society, &genesis, &producer.key)?;
         let place = DataDir::at(dir.path().join("node"));
         let named = Chain {

@@ -91,7 +91,9 @@ impl Others {
         let mut accounts = self.accounts;
         accounts.insert(*producer, (Role::Producer, self.own_weight));
         let accounts = accounts.into_iter();
-        Ok(accounts.map(|(key, (role, weight))| GenesisAccount { key, role, weight }).collect())
+        Ok(accounts
+            .map(|(key, (role, weight))| GenesisAccount { key, role, weight, sponsorships: 0 })
+            .collect())
     }
 }
 

@@ -7,7 +7,7 @@ use chaoschain_command::Clock;
 use chaoschain_events::log::{AppendError, EventLog, ReadLimits};
 use chaoschain_events::signature::SecretKey;
 use chaoschain_projector::seal_genesis;
-use chaoschain_schemas::control::{GENESIS_VERSION, Genesis, GenesisAccount, Parameters, Role};
+use chaoschain_schemas::control::{GENESIS_VERSION, Genesis, GenesisAccount, Parameters, Registration, Role};
 use chaoschain_schemas::{Micros, Sequence, Timestamp};
 use chaoschain_state::domain::Machine;
 use figment::Figment;
@@ -34,6 +34,7 @@ const DRAWS_MAX: usize = 1 << 18;
 #[command(after_help = "Examples:
   chaoschain init --dir demo --name demo
   chaoschain init --dir fast --parameters fast.toml
+  chaoschain init --dir closed --registration sponsored --sponsorships 100
   chaoschain init --dir one --log managed
   chaoschain init --dir one --log nats://127.0.0.1:4222 --replicas 3 \\
       --producer-key 77ab… --validator 51c0… --validator 9e12… --validator 03dd…
@@ -45,6 +46,9 @@ A parameters file (TOML or JSON) has what differs from the defaults, times in mi
   [kernel]
   time_step_max = 86400000000
   valid_until_max = 600000000
+  registration = \"Sponsored\"   # or Open
+  author_events_max = 100       # of one author in a window; 0 for no bound
+  author_window = 60000000
   [domain]
   # the domain's own")]
 pub(crate) struct Args {
@@ -57,6 +61,12 @@ pub(crate) struct Args {
     /// Parameters that differ from the defaults
     #[arg(long, value_name = "FILE")]
     parameters: Option<PathBuf>,
+    /// Who may register: open to anyone, or sponsored by an account with sponsorships left [default: open]
+    #[arg(long, value_name = "open|sponsored")]
+    registration: Option<Registration>,
+    /// How many registrations this directory's producer may sponsor
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    sponsorships: u32,
     /// Derive the producer's key from this, so that the chain can be made again; for tests
     #[arg(long, value_name = "HEX|TEXT")]
     seed: Option<String>,
@@ -86,12 +96,15 @@ pub(crate) fn run(run: &Run<'_>, args: &Args) -> Outcome {
         ..Flags::default()
     };
     let config = run.configure(flags, "warn")?;
-    let (kernel, domain) = parameters(run.app, args.parameters.as_deref())?;
+    let (mut kernel, domain) = parameters(run.app, args.parameters.as_deref())?;
+    kernel.registration = args.registration.unwrap_or(kernel.registration);
     let others = args.accounts.read()?;
     let (key, file) = producer(args, &others)?;
     let timestamp = args.time.map_or_else(|| Clock::system().now(), Timestamp);
     let mut genesis = genesis(&*run.app.machine, &args.name, timestamp, kernel, domain, &key);
     genesis.accounts = others.with(&key.public())?;
+    let own = genesis.accounts.iter_mut().find(|account| account.key == key.public());
+    own.into_iter().for_each(|account| account.sponsorships = args.sponsorships);
     // Refused before anything is written.
     seal_genesis(&*run.app.machine, &genesis, &key)?;
     let file = if let Some(file) = file {
@@ -173,7 +186,12 @@ pub(crate) fn genesis(
         timestamp,
         parameters,
         domain_parameters: domain_parameters.into(),
-        accounts: vec![GenesisAccount { key: key.public(), role: Role::Producer, weight: 1 }],
+        accounts: vec![GenesisAccount {
+            key: key.public(),
+            role: Role::Producer,
+            weight: 1,
+            sponsorships: 0,
+        }],
     }
 }
 
@@ -237,8 +255,11 @@ struct ParametersFile {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Kernel {
-    time_step_max: Option<u64>,
-    valid_until_max: Option<u64>,
+    time_step_max: Option<Micros>,
+    valid_until_max: Option<Micros>,
+    registration: Option<Registration>,
+    author_events_max: Option<u32>,
+    author_window: Option<Micros>,
 }
 
 fn parameters(app: &App, file: Option<&Path>) -> Outcome<(Parameters, Vec<u8>)> {
@@ -255,8 +276,14 @@ fn parameters(app: &App, file: Option<&Path>) -> Outcome<(Parameters, Vec<u8>)> 
         Figment::from(Toml::string(&text)).extract().map_err(|error| refused(error.to_string()))?
     };
     if let Some(changed) = file.kernel {
-        kernel.time_step_max = changed.time_step_max.map_or(kernel.time_step_max, Micros);
-        kernel.valid_until_max = changed.valid_until_max.map_or(kernel.valid_until_max, Micros);
+        kernel = Parameters {
+            time_step_max: changed.time_step_max.unwrap_or(kernel.time_step_max),
+            valid_until_max: changed.valid_until_max.unwrap_or(kernel.valid_until_max),
+            registration: changed.registration.unwrap_or(kernel.registration),
+            author_events_max: changed.author_events_max.unwrap_or(kernel.author_events_max),
+            author_window: changed.author_window.unwrap_or(kernel.author_window),
+        };
+        kernel.check().map_err(refused)?;
     }
     let domain = match file.domain {
         Some(json) => app.machine.parameters_from_json(&json).map_err(refused)?,

@@ -342,7 +342,8 @@ mod tests {
 
     #[test]
     fn validity_is_in_block_time() {
-        let kernel = Parameters { time_step_max: Micros(100), valid_until_max: Micros(60) };
+        let kernel =
+            Parameters { time_step_max: Micros(100), valid_until_max: Micros(60), ..Parameters::default() };
         let second = Duration::from_micros(50);
         assert_eq!(valid_until(Timestamp(1000), Timestamp(990), &kernel, second), Timestamp(1050));
         // Far behind the clock: one step at a time, and never longer than allowed.

@@ -43,8 +43,9 @@ pub fn producer(number: u16) -> Producer {
 
 /// The chain of producers 1 and 2.
 pub fn genesis() -> (ChainId, Bytes) {
-    let mut accounts: Vec<_> =
-        [1, 2].map(|n| GenesisAccount { key: key(n).public(), role: Role::Producer, weight: 1 }).into();
+    let mut accounts: Vec<_> = [1, 2]
+        .map(|n| GenesisAccount { key: key(n).public(), role: Role::Producer, weight: 1, sponsorships: 0 })
+        .into();
     accounts.sort_by_key(|account| account.key);
     let genesis = Genesis {
         version: GENESIS_VERSION,

@@ -14,7 +14,7 @@ use chaoschain_schemas::{
     Timestamp, TransitionId, codec,
 };
 use chaoschain_state::control::{self, SignedTransition};
-use chaoschain_state::domain::{BlockContext, Machine, ReadModel};
+use chaoschain_state::domain::{BlockContext, DomainParameters, Machine, ReadModel};
 use chaoschain_state::{BaseView, Changes, Key, Value};
 use serde_json::{Value as Json, json};
 
@@ -92,7 +92,7 @@ impl World {
             epoch: 0,
             rules: 1,
             parameters: chaoschain_schemas::control::Parameters::default(),
-            domain_parameters: self.state[&control::keys::domain_parameters()].to_vec(),
+            domain_parameters: DomainParameters::new(self.state[&control::keys::domain_parameters()].clone()),
         };
         self.last = TransitionId::of_body(&codec::encode(&body));
         let transition = SignedTransition { id: self.last, body: &body, parties: &parties };

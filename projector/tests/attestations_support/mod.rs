@@ -26,11 +26,13 @@ pub fn validator(place: u8) -> Producer {
 
 /// The chain of producer 1, who is no validator, and of validators with these weights.
 pub fn genesis_with(weights: &[u64], timestamp: Timestamp) -> (ChainId, Bytes) {
-    let mut accounts = vec![GenesisAccount { key: key(1).public(), role: Role::Producer, weight: 0 }];
+    let mut accounts =
+        vec![GenesisAccount { key: key(1).public(), role: Role::Producer, weight: 0, sponsorships: 0 }];
     accounts.extend((0..).zip(weights).map(|(place, weight)| GenesisAccount {
         key: validator(place).key.public(),
         role: Role::Validator,
         weight: *weight,
+        sponsorships: 0,
     }));
     accounts.sort_by_key(|account| account.key);
     let genesis = Genesis {

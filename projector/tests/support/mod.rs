@@ -109,7 +109,12 @@ pub fn genesis() -> (ChainId, Bytes) {
 /// The same under another name, which makes it another chain.
 pub fn genesis_named(name: &str) -> (ChainId, Bytes) {
     let mut accounts: Vec<_> = [1, 2]
-        .map(|number| GenesisAccount { key: key(number).public(), role: Role::Producer, weight: 1 })
+        .map(|number| GenesisAccount {
+            key: key(number).public(),
+            role: Role::Producer,
+            weight: 1,
+            sponsorships: 0,
+        })
         .into();
     accounts.sort_by_key(|account| account.key);
     let genesis = Genesis {

@@ -84,8 +84,14 @@ pub(crate) struct Node {
 /// A genesis with a producer and `validators`; without any, the producer is the only one.
 fn genesis(validators: &[SecretKey]) -> (ChainId, Bytes) {
     let weight = u64::from(validators.is_empty());
-    let producer = GenesisAccount { key: producer_key().public(), role: Role::Producer, weight };
-    let validator = |key: &SecretKey| GenesisAccount { key: key.public(), role: Role::Validator, weight: 1 };
+    let producer =
+        GenesisAccount { key: producer_key().public(), role: Role::Producer, weight, sponsorships: 0 };
+    let validator = |key: &SecretKey| GenesisAccount {
+        key: key.public(),
+        role: Role::Validator,
+        weight: 1,
+        sponsorships: 0,
+    };
     let mut accounts: Vec<_> = validators.iter().map(validator).chain([producer]).collect();
     accounts.sort_by_key(|account| account.key);
     let genesis = Genesis {

@@ -128,6 +128,7 @@ impl World {
                 key: producer,
                 role: chaoschain_schemas::control::Role::Producer,
                 weight: 0,
+                sponsorships: 0,
             }],
         };
         let empty = BTreeMap::new();

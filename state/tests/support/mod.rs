@@ -3,7 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use chaoschain_schemas::control::{Account, GENESIS_VERSION, Genesis, GenesisAccount, Parameters, Role};
+use chaoschain_schemas::control::{
+    Account, GENESIS_VERSION, Genesis, GenesisAccount, ParameterChange, Parameters, Role, RoleGrant,
+    Suspension, kind,
+};
 use chaoschain_schemas::{
     AccountId, BODY_VERSION, Body, ChainId, CodecError, EventAddress, Expectation, Hash, Height, Micros,
     PartySignature, PublicKey, Signature, Timestamp, TransitionId, codec,
@@ -296,10 +299,12 @@ impl Submission {
 pub struct Given {
     pub state: BTreeMap<Key, Value>,
     pub now: Timestamp,
+    pub height: Height,
 }
 
 pub fn genesis(accounts: &[u64]) -> Genesis {
-    let member = |number: &u64| GenesisAccount { key: key(*number), role: Role::Member, weight: 0 };
+    let member =
+        |number: &u64| GenesisAccount { key: key(*number), role: Role::Member, weight: 0, sponsorships: 0 };
     Genesis {
         version: GENESIS_VERSION,
         name: "test".into(),
@@ -307,7 +312,11 @@ pub fn genesis(accounts: &[u64]) -> Genesis {
         rules: 1,
         sub_trees: Guild::SUB_TREES.iter().map(|name| (*name).into()).collect(),
         timestamp: GENESIS_TIME,
-        parameters: Parameters { time_step_max: Micros(1), valid_until_max: VALID_FOR_MAX },
+        parameters: Parameters {
+            time_step_max: Micros(1),
+            valid_until_max: VALID_FOR_MAX,
+            ..Parameters::default()
+        },
         domain_parameters: codec::encode(&GuildParameters::default()).into(),
         accounts: accounts.iter().map(member).collect(),
     }
@@ -318,13 +327,62 @@ pub fn given(accounts: &[u64]) -> Given {
     let empty = BTreeMap::new();
     let mut changes = Changes::new(&empty);
     control::apply_genesis(&genesis(accounts), &mut changes);
-    let mut given = Given { state: BTreeMap::new(), now: NOW };
+    let mut given = Given { state: BTreeMap::new(), now: NOW, height: ADDRESS.height };
     given.absorb(changes.into_changes());
     given
 }
 
-pub fn block_over(base: &dyn Base, now: Timestamp) -> BlockContext {
-    control::block_context(base, CHAIN, ADDRESS.height, Hash::ZERO, now).unwrap()
+/// A chain that starts with the one who seals, number 50, and with these validators: number, weight.
+pub fn governed(validators: &[(u64, u64)]) -> Given {
+    let mut document = genesis(&[SEALER]);
+    document.accounts[0].role = Role::Producer;
+    document.accounts.extend(validators.iter().map(|(number, weight)| GenesisAccount {
+        key: key(*number),
+        role: Role::Validator,
+        weight: *weight,
+        sponsorships: 0,
+    }));
+    let empty = BTreeMap::new();
+    let mut changes = Changes::new(&empty);
+    control::apply_genesis(&document, &mut changes);
+    let mut given = Given { state: BTreeMap::new(), now: NOW, height: ADDRESS.height };
+    given.absorb(changes.into_changes());
+    given
+}
+
+/// The producer of [`governed`] chains.
+pub const SEALER: u64 = 50;
+
+/// A decision of `signers`, the first of them its author.
+pub fn decision<P: Serialize>(signers: &[u64], kind: u16, payload: &P) -> Submission {
+    let first = submission(signers[0], kind, codec::encode(payload));
+    signers[1..].iter().fold(first, |decision, signer| decision.cosigned(*signer))
+}
+
+pub fn suspend(signers: &[u64], account: u64, suspended: bool) -> Submission {
+    let suspension = Suspension { account: id(account), suspended, reason: "so it was decided".into() };
+    decision(signers, kind::SUSPENSION, &suspension)
+}
+
+pub fn grant(signers: &[u64], account: u64, role: Role, weight: u64, at: u64) -> Submission {
+    grant_of(signers, &RoleGrant { account: id(account), role, weight, sponsorships: 0, at: Height(at) })
+}
+
+pub fn grant_of(signers: &[u64], grant: &RoleGrant) -> Submission {
+    decision(signers, kind::ROLE_GRANT, grant)
+}
+
+/// A change of nothing yet.
+pub fn change(at: u64) -> ParameterChange {
+    ParameterChange { at: Height(at), kernel: None, domain: None, rules: None, reason: "better".into() }
+}
+
+pub fn change_of(signers: &[u64], change: &ParameterChange) -> Submission {
+    decision(signers, kind::PARAMETER_CHANGE, change)
+}
+
+pub fn block_over(base: &dyn Base, height: Height, now: Timestamp) -> BlockContext {
+    control::block_context(base, CHAIN, height, Hash::ZERO, now).unwrap()
 }
 
 impl Given {
@@ -338,7 +396,42 @@ impl Given {
     }
 
     pub fn block(&self) -> BlockContext {
-        block_over(&self.state, self.now)
+        block_over(&self.state, self.height, self.now)
+    }
+
+    /// A block of no events at every height up to and including this one; what comes next is in the block at it.
+    pub fn at_height(mut self, height: u64) -> Self {
+        while self.height.0 < height {
+            self.height = self.height.next();
+            let block = self.block();
+            let mut changes = Changes::new(&self.state);
+            control::begin_block(&Guild, &block, &mut changes);
+            assert_eq!(changes.fault(), None);
+            let changes = changes.into_changes();
+            self.absorb(changes);
+        }
+        self
+    }
+
+    /// With an account more, which registered before.
+    pub fn with_member(mut self, number: u64) -> Self {
+        let before = given(&[number]);
+        let at = keys::account(&id(number));
+        self.state.insert(at, before.state[&at].clone());
+        self
+    }
+
+    /// The record at a key of the kernel's.
+    pub fn record<R: serde::de::DeserializeOwned>(&self, key: &Key) -> Option<R> {
+        self.state.get(key).map(|value| codec::decode_trusted(value).unwrap())
+    }
+
+    /// With other parameters of the kernel.
+    pub fn with_parameters(mut self, edit: impl FnOnce(&mut Parameters)) -> Self {
+        let mut parameters: Parameters = self.record(&keys::parameters()).unwrap();
+        edit(&mut parameters);
+        self.state.insert(keys::parameters(), codec::encode(&parameters).into());
+        self
     }
 
     pub fn account(&self, number: u64) -> Option<Account> {

@@ -140,8 +140,15 @@ BLOCK = Structure(
     {"header": Bytes(), "key": PUBLIC_KEY, "signature": SIGNATURE, "events": List(Bytes(), most=8192)},
     bytes_max=900 * KIB,
 )
-PARAMETERS = Structure({"time_step_max": Int(1), "valid_until_max": Int(1)})
-GENESIS_ACCOUNT = Structure({"key": PUBLIC_KEY, "role": ROLE, "weight": U64})
+SECOND, DAY = 10**6, 24 * 3600 * 10**6
+PARAMETERS = Structure(
+    {
+        "time_step_max": Int(SECOND, 100 * 365 * DAY), "valid_until_max": Int(SECOND, 365 * DAY),
+        "registration": Enumeration("Open", "Sponsored"), "author_events_max": U32,
+        "author_window": Int(SECOND, DAY),
+    }
+)
+GENESIS_ACCOUNT = Structure({"key": PUBLIC_KEY, "role": ROLE, "weight": U64, "sponsorships": U32})
 
 
 def _genesis_rule(genesis):
@@ -152,13 +159,15 @@ def _genesis_rule(genesis):
     need("Producer" in roles, "malformed", "no producer")
     weight = sum(account["weight"] for account in genesis["accounts"])
     need(weight < 2**64, "malformed", "the validators' weights together")
+    validators = [account for account in genesis["accounts"] if account["weight"]]
+    need(len(validators) <= 256, "malformed", "too many validators")
 
 
 GENESIS = Structure(
     {
         "version": VERSION_1, "name": Text(), "domain": Text(), "rules": Int(1, 2**16 - 1),
         "sub_trees": List(Text(), most=14), "timestamp": U64, "parameters": PARAMETERS,
-        "domain_parameters": Bytes(),
+        "domain_parameters": Bytes(most=3 * KIB),
         "accounts": List(GENESIS_ACCOUNT, ascending=lambda account: account["key"]),
     },
     bytes_max=512 * KIB, rule=_genesis_rule,
@@ -169,13 +178,18 @@ GENESIS = Structure(
 ACCOUNT = Structure(
     {
         "key": PUBLIC_KEY, "role": ROLE, "suspended": Flag(), "registered_at": U64, "last_activity": U64,
-        "nonces": List(U64, most=16, least=16),
+        "nonces": List(U64, most=16, least=16), "sponsorships": U32, "window_start": U64, "window_events": U32,
     }
 )
 VALIDATORS = Structure(
-    {"members": List(Structure({"account": ID, "weight": U64}), ascending=lambda member: member["account"])}
+    {
+        "members": List(Structure({"account": ID, "weight": U64}), ascending=lambda member: member["account"]),
+        "since": U64,
+    }
 )
-CHAIN_STATE = Structure({"epoch": U64, "rules": U16})
+CHAIN_STATE = Structure({"epoch": U64, "rules": U16, "producers": U32, "weight_suspended": U64})
+SCHEDULED = Structure({"at": U64, "event": Structure({"height": U64, "index": U32}), "kind": U16, "payload": Bytes()})
+SCHEDULE = Structure({"changes": List(SCHEDULED, most=16)})
 
 # Attestations and proof files
 
@@ -252,6 +266,17 @@ SOCIETY_PARAMETERS = Structure({"alliance_duration_max": U64, "meme_half_life": 
 KINDS = {
     "AccountRegistration": (1, Structure({})),
     "KeyRotation": (2, Structure({"new_key": PUBLIC_KEY})),
+    "RoleGrant": (3, Structure({"account": ID, "role": ROLE, "weight": U64, "sponsorships": U32, "at": U64})),
+    "Suspension": (4, Structure({"account": ID, "suspended": Flag(), "reason": Text(256, least=1)})),
+    "ParameterChange": (
+        5,
+        Structure(
+            {
+                "at": U64, "kernel": Optional(PARAMETERS), "domain": Optional(Bytes(most=3 * KIB)),
+                "rules": Optional(U16), "reason": Text(256, least=1),
+            }
+        ),
+    ),
     "AgentRegistration": (256, Structure({"personality": PERSONALITY})),
     "StatusUpdate": (257, Structure({"status": STATUS, "reason": Text(256, least=1), "expected": Optional(U64)})),
     "ReputationUpdate": (258, Structure({"subject": ID, "rating": SCORE})),

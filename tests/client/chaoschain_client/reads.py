@@ -2,7 +2,7 @@
 
 from .codec import Refused, decode
 from .formats import (
-    ACCOUNT, CHAIN_STATE, PARAMETERS, RECORDS, SCORE, SOCIETY_PARAMETERS, VALIDATORS, name_hash,
+    ACCOUNT, CHAIN_STATE, KINDS, PARAMETERS, RECORDS, SCHEDULE, SCORE, SOCIETY_PARAMETERS, VALIDATORS, name_hash,
 )
 
 CONTROL, AGENTS, SOCIAL, MEMES = 0, 2, 3, 4
@@ -31,11 +31,25 @@ def _account(proved, account):
     return _record(proved, CONTROL, b"\x01" + bytes.fromhex(account), ACCOUNT)
 
 
+def _scheduled(proved):
+    schedule = _value(proved, CONTROL, b"\x06", SCHEDULE)
+    shown = []
+    for change in schedule["changes"] if schedule else ():
+        name, kind = next((name, kind) for name, (number, kind) in KINDS.items() if number == change["kind"])
+        payload = decode(kind, change["payload"])
+        told = kind.to_json(payload)
+        if payload.get("domain") is not None:
+            told["domain"] = SOCIETY_PARAMETERS.to_json(decode(SOCIETY_PARAMETERS, payload["domain"]))
+        shown.append({"at": change["at"], "event": change["event"], "kind": name, "change": told})
+    return shown
+
+
 def _parameters(proved):
     return {
         "kernel": _record(proved, CONTROL, b"\x02", PARAMETERS),
         "domain": _record(proved, CONTROL, b"\x03", SOCIETY_PARAMETERS),
         "chain": _record(proved, CONTROL, b"\x05", CHAIN_STATE),
+        "scheduled": _scheduled(proved),
     }
 
 
@@ -43,6 +57,7 @@ def _validators(proved):
     shown = _record(proved, CONTROL, b"\x04", VALIDATORS)
     for member in shown["members"] if shown else ():
         account = _account(proved, member["account"])
+        member["suspended"] = bool(account and account["suspended"])
         member["key"] = account and account["key"]
     return shown
 

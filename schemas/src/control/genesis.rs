@@ -1,111 +1,11 @@
-//! The kernel's own records, transitions and the genesis document.
-//!
-//! # Format
-//! Keys of the control sub-tree (number 0):
-//!
-//! | key | record |
-//! |---|---|
-//! | `01` ‖ account id (32) | [`Account`] |
-//! | `02` | [`Parameters`] |
-//! | `03` | the domain's parameters, encoded by the domain |
-//! | `04` | [`Validators`] |
-//! | `05` | [`ChainState`] |
+//! The document a chain starts from.
 
 use serde::{Deserialize, Serialize};
 
+use super::{Parameters, Role};
 use crate::codec::{self, CodecError};
-use crate::limits::{GENESIS_BYTES_MAX, LANES, SUB_TREES_MAX};
-use crate::{AccountId, Blob, ChainId, Micros, PublicKey, Timestamp, code_enum};
-
-/// Kinds of the kernel's own transitions; all are below 256.
-pub mod kind {
-    /// [`super::AccountRegistration`]
-    pub const ACCOUNT_REGISTRATION: u16 = 1;
-    /// [`super::KeyRotation`]
-    pub const KEY_ROTATION: u16 = 2;
-    /// The first kind that belongs to the domain.
-    pub const DOMAIN_FIRST: u16 = 256;
-}
-
-code_enum! {
-    /// What an account may do besides submitting.
-    Role {
-        /// Submits transitions.
-        Member = 0,
-        /// Also seals blocks.
-        Producer = 1,
-        /// Also attests blocks.
-        Validator = 2,
-    }
-}
-
-/// What the kernel knows of an author. Everything that each event changes is in this one record.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Account {
-    /// The key that signs for the account now.
-    pub key: PublicKey,
-    /// What the account may do.
-    pub role: Role,
-    /// A suspended account may submit nothing.
-    pub suspended: bool,
-    /// Block time of its registration.
-    pub registered_at: Timestamp,
-    /// Block time of its last accepted transition.
-    pub last_activity: Timestamp,
-    /// The next nonce of each lane.
-    pub nonces: [u64; LANES],
-}
-
-/// Numbers the kernel's rules use.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Parameters {
-    /// The most that block time may advance from one block to the next.
-    pub time_step_max: Micros,
-    /// How far ahead of block time a transition's `valid_until` may lie.
-    pub valid_until_max: Micros,
-}
-
-impl Default for Parameters {
-    fn default() -> Self {
-        Self { time_step_max: Micros::from_secs(24 * 3600), valid_until_max: Micros::from_secs(600) }
-    }
-}
-
-/// The accounts that attest blocks, in ascending order of id.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Validators {
-    /// The set.
-    pub members: Vec<Validator>,
-}
-
-/// A member of the validator set.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Validator {
-    /// The account.
-    pub account: AccountId,
-    /// Its share of the total weight.
-    pub weight: u64,
-}
-
-/// The kernel's own counters.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ChainState {
-    /// How often the chain was rolled back.
-    pub epoch: u64,
-    /// The version of the domain's rules in force.
-    pub rules: u16,
-}
-
-/// Registers the author's account under the key it signs with; has no fields.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AccountRegistration {}
-
-/// Replaces the author's key. Both keys sign: the old one as author, the new one as a further signature of the author.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeyRotation {
-    /// The key that signs from the next event on.
-    pub new_key: PublicKey,
-}
+use crate::limits::{DOMAIN_PARAMETERS_BYTES_MAX, GENESIS_BYTES_MAX, SUB_TREES_MAX, VALIDATORS_MAX};
+use crate::{Blob, ChainId, PublicKey, Timestamp};
 
 /// The number of the genesis document's format that this build writes and reads.
 pub const GENESIS_VERSION: u16 = 1;
@@ -143,6 +43,8 @@ pub struct GenesisAccount {
     pub role: Role,
     /// Its weight as a validator; 0 for none.
     pub weight: u64,
+    /// How many registrations it may sponsor.
+    pub sponsorships: u32,
 }
 
 impl Genesis {
@@ -193,9 +95,16 @@ impl Genesis {
         if weights.into_iter().try_fold(0, u64::checked_add).is_none() {
             return Err("the validators' weights together are more than 2^64 - 1".into());
         }
-        if self.parameters.time_step_max.0 == 0 || self.parameters.valid_until_max.0 == 0 {
-            return Err("time_step_max and valid_until_max must be more than zero".into());
+        let validators = self.accounts.iter().filter(|account| account.weight > 0).count();
+        if validators > VALIDATORS_MAX {
+            return Err(format!("{validators} validators are more than {VALIDATORS_MAX}"));
         }
-        Ok(())
+        let bytes = self.domain_parameters.len();
+        if bytes > DOMAIN_PARAMETERS_BYTES_MAX {
+            return Err(format!(
+                "the domain's parameters have {bytes} bytes, more than {DOMAIN_PARAMETERS_BYTES_MAX}"
+            ));
+        }
+        self.parameters.check()
     }
 }

@@ -1,0 +1,216 @@
+//! The kernel's rules: who may submit what, when, in which order.
+//!
+//! [`execute`] is the one way a transition reaches the state, in admission, in sealing and in every fold. It checks, in
+//! this order: chain, epoch, validity; the author's account, key, nonce and rate; the further parties' keys;
+//! expectations; then the kind's own rules. Nothing is written unless all hold.
+
+mod block;
+mod checks;
+mod genesis;
+mod governance;
+mod schedule;
+mod shown;
+mod sponsor;
+mod standing;
+
+use chaoschain_schemas::control::{Account, AccountRegistration, Role, kind};
+use chaoschain_schemas::limits::{DOMAIN_PARAMETERS_BYTES_MAX, REASON_BYTES_MAX};
+use chaoschain_schemas::{AccountId, Body, CodecError, EventAddress, PartySignature, TransitionId};
+
+use crate::domain::{BlockContext, KindSpec, Machine, MachineEvent, ReadSpec, check_parties};
+use crate::key::{CONTROL, Key};
+use crate::rejection::Rejection;
+use crate::view::Changes;
+
+pub use block::{begin_block, block_context};
+pub use genesis::apply_genesis;
+pub use governance::needs_quorum;
+pub use shown::{read, record_to_json, transition_from_json, transition_to_json};
+
+/// Keys of the control sub-tree.
+pub mod keys {
+    use super::{AccountId, CONTROL, Key};
+
+    /// An account.
+    pub fn account(id: &AccountId) -> Key {
+        Key::new(CONTROL, &[&[0x01], id.as_bytes()])
+    }
+
+    /// The kernel's parameters.
+    pub fn parameters() -> Key {
+        Key::new(CONTROL, &[&[0x02]])
+    }
+
+    /// The domain's parameters.
+    pub fn domain_parameters() -> Key {
+        Key::new(CONTROL, &[&[0x03]])
+    }
+
+    /// The validator set.
+    pub fn validators() -> Key {
+        Key::new(CONTROL, &[&[0x04]])
+    }
+
+    /// Epoch, rules version and counters.
+    pub fn chain() -> Key {
+        Key::new(CONTROL, &[&[0x05]])
+    }
+
+    /// What waits for its height.
+    pub fn schedule() -> Key {
+        Key::new(CONTROL, &[&[0x06]])
+    }
+}
+
+/// The kernel's own kinds.
+pub const KINDS: &[KindSpec] = &[
+    KindSpec {
+        kind: kind::ACCOUNT_REGISTRATION,
+        name: "AccountRegistration",
+        bytes_max: 16,
+        registers: true,
+        help: "Register the author's account under the key it signs with",
+        example: "{}",
+    },
+    KindSpec {
+        kind: kind::KEY_ROTATION,
+        name: "KeyRotation",
+        bytes_max: 64,
+        registers: false,
+        help: "Replace the author's key; old and new key both sign",
+        example: r#"{"new_key":"<64 hex digits>"}"#,
+    },
+    KindSpec {
+        kind: kind::ROLE_GRANT,
+        name: "RoleGrant",
+        bytes_max: 128,
+        registers: false,
+        help: "Set an account's role, weight and sponsorships from a height on; validators with more than 2/3 sign",
+        example: r#"{"account":"<64 hex digits>","role":"Producer","weight":1,"sponsorships":0,"at":1000}"#,
+    },
+    KindSpec {
+        kind: kind::SUSPENSION,
+        name: "Suspension",
+        bytes_max: 64 + REASON_BYTES_MAX,
+        registers: false,
+        help: "Suspend an account, or let it act again; validators with more than 2/3 sign",
+        example: r#"{"account":"<64 hex digits>","suspended":true,"reason":"its key was stolen"}"#,
+    },
+    KindSpec {
+        kind: kind::PARAMETER_CHANGE,
+        name: "ParameterChange",
+        bytes_max: 128 + REASON_BYTES_MAX + DOMAIN_PARAMETERS_BYTES_MAX,
+        registers: false,
+        help: "Set all parameters of kernel or domain, or the next rules, from a height on; more than 2/3 sign",
+        example: r#"{"at":1000,"kernel":null,"domain":null,"rules":2,"reason":"everybody has upgraded"}"#,
+    },
+];
+
+/// The kernel's own named reads.
+pub const READS: &[ReadSpec] = &[
+    ReadSpec {
+        name: "account",
+        arguments: &["id"],
+        help: "Key, role, standing, nonces and sponsorships of an account",
+    },
+    ReadSpec { name: "parameters", arguments: &[], help: "The parameters in force and what is scheduled" },
+    ReadSpec { name: "validators", arguments: &[], help: "The validators with their weights and keys" },
+];
+
+/// A transition whose signatures hold under the keys they carry.
+#[derive(Clone, Copy, Debug)]
+pub struct SignedTransition<'a> {
+    /// Its id.
+    pub id: TransitionId,
+    /// What was signed.
+    pub body: &'a Body,
+    /// Who signed with which key: the author first.
+    pub parties: &'a [PartySignature],
+}
+
+/// The kind of this number, the kernel's or the domain's.
+pub fn kind_spec(machine: &dyn Machine, kind: u16) -> Option<&'static KindSpec> {
+    KINDS.iter().chain(machine.kinds()).find(|spec| spec.kind == kind)
+}
+
+/// The kind of this name, the kernel's or the domain's.
+pub fn kind_named(machine: &dyn Machine, name: &str) -> Option<&'static KindSpec> {
+    KINDS.iter().chain(machine.kinds()).find(|spec| spec.name.eq_ignore_ascii_case(name))
+}
+
+/// Whether `account` may seal blocks.
+pub fn may_produce(account: &Account) -> bool {
+    account.role == Role::Producer && !account.suspended
+}
+
+/// Decides whether a transition is acceptable at `address` and carries it out; with `dry`, only decides.
+///
+/// When [`Changes::fault`] is set afterwards, neither outcome means anything.
+///
+/// # Errors
+/// [`Rejection`]; then nothing was written.
+pub fn execute(
+    machine: &dyn Machine,
+    block: &BlockContext,
+    changes: &mut Changes<'_>,
+    address: EventAddress,
+    transition: &SignedTransition<'_>,
+    dry: bool,
+) -> Result<(), Rejection> {
+    let body = transition.body;
+    checks::check_admissible(block, body)?;
+    let spec = kind_spec(machine, body.kind).ok_or(Rejection::KindUnknown(body.kind))?;
+    if body.payload.len() > spec.bytes_max {
+        let error = CodecError::TooLarge { bytes: body.payload.len(), max: spec.bytes_max };
+        return Err(Rejection::Payload { kind: body.kind, error });
+    }
+    let (mut account, exists) = checks::author_account(block, changes.view(), transition, spec)?;
+    checks::count_in_window(block, &mut account)?;
+    let mut cosigners = checks::check_cosigners(changes.view(), transition)?;
+    checks::check_expectations(machine, changes.view(), body)?;
+
+    let lane = usize::from(body.lane);
+    account.nonces[lane] += 1;
+    account.last_activity = block.now;
+    let account_key = keys::account(&body.author);
+    let sponsor =
+        if exists { None } else { sponsor::take(machine, block, changes.view(), body, &mut cosigners)? };
+    let mut decision = None;
+    match body.kind {
+        kind::ACCOUNT_REGISTRATION => {
+            checks::decode_payload::<AccountRegistration>(body)?;
+            check_parties(&[], &cosigners)?;
+            if exists {
+                return Err(Rejection::AccountExists(body.author));
+            }
+        }
+        kind::KEY_ROTATION => account.key = checks::rotated_key(transition)?,
+        kind if needs_quorum(kind) => {
+            let event = governance::Event { machine, block, address, body, cosigners: &cosigners };
+            decision = Some(event.decide(changes.view())?);
+        }
+        _ => {
+            let event = MachineEvent {
+                block,
+                address,
+                id: transition.id,
+                author: body.author,
+                cosigners: &cosigners,
+                kind: body.kind,
+                payload: &body.payload,
+            };
+            machine.execute(&event, changes, dry)?;
+        }
+    }
+    if !dry {
+        changes.put(&account_key, &account);
+        if let Some(sponsor) = sponsor {
+            changes.put(&keys::account(&sponsor.id), &sponsor.account);
+        }
+        // After the author's account, which may be what it is about.
+        if let Some(decision) = decision {
+            decision.carry_out(block, changes);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! Changes that wait for their height.
+//!
+//! A change takes effect at the start of the first block at or above its height, before the block's events. What can be
+//! done no more by then is dropped: an account's grant that would leave the chain without a producer or a quorum, or the
+//! next rules when others came into force first. All of a change is dropped or none of it.
+
+use chaoschain_schemas::Height;
+use chaoschain_schemas::control::{ParameterChange, RoleGrant, Schedule, Scheduled, kind};
+use chaoschain_schemas::limits::{SCHEDULE_AHEAD_MAX, SCHEDULED_MAX};
+
+use super::governance::is_next_version;
+use super::keys;
+use super::standing::Standing;
+use crate::domain::BlockContext;
+use crate::rejection::Rejection;
+use crate::view::{Changes, View};
+
+/// What is scheduled; nothing where there is no record.
+pub(super) fn read(view: &dyn View) -> Schedule {
+    view.record(&keys::schedule()).unwrap_or_default()
+}
+
+/// Of what is scheduled, what takes effect at `height`.
+pub(super) fn due(schedule: &Schedule, height: Height) -> &[Scheduled] {
+    &schedule.changes[..schedule.changes.partition_point(|change| change.at <= height)]
+}
+
+/// The change of parameters that `scheduled` is, if it is one.
+pub(super) fn parameter_change(view: &dyn View, scheduled: &Scheduled) -> Option<ParameterChange> {
+    let is_one = scheduled.kind == kind::PARAMETER_CHANGE;
+    is_one.then(|| view.parse(&keys::schedule(), &scheduled.payload)).flatten()
+}
+
+/// The schedule with one change more, if it could take effect after all that comes before it.
+pub(super) fn with(
+    view: &dyn View,
+    block: &BlockContext,
+    scheduled: Scheduled,
+) -> Result<Schedule, Rejection> {
+    let (first, last) = (block.height.next(), Height(block.height.0.saturating_add(SCHEDULE_AHEAD_MAX)));
+    if scheduled.at < first || scheduled.at > last {
+        return Err(Rejection::ScheduleHeightWrong { at: scheduled.at, first, last });
+    }
+    let mut schedule = read(view);
+    if schedule.changes.len() >= SCHEDULED_MAX {
+        return Err(Rejection::ScheduleFull);
+    }
+    let place = schedule.changes.partition_point(|change| change.at <= scheduled.at);
+    let mut standing = Standing::of(view);
+    for earlier in &schedule.changes[..place] {
+        // What cannot take effect then does not count.
+        let _ = apply(view, &mut standing, earlier);
+    }
+    apply(view, &mut standing, &scheduled)?;
+    schedule.changes.insert(place, scheduled);
+    Ok(schedule)
+}
+
+/// Brings into force what is due at the start of `block`, whose context tells parameters and rules.
+pub(super) fn take_effect(block: &BlockContext, changes: &mut Changes<'_>) {
+    let mut schedule = read(changes.view());
+    let count = due(&schedule, block.height).len();
+    if count == 0 {
+        return;
+    }
+    let view = changes.view();
+    let mut standing = Standing::of(view);
+    for change in schedule.changes.drain(..count) {
+        let _ = apply(view, &mut standing, &change);
+    }
+    let changed = standing.into_changed(block.height);
+    changed.write(changes);
+    changes.put(&keys::parameters(), &block.parameters);
+    changes.set(&keys::domain_parameters(), Some(block.domain_parameters.bytes().clone()));
+    if schedule.changes.is_empty() {
+        changes.remove(&keys::schedule());
+    } else {
+        changes.put(&keys::schedule(), &schedule);
+    }
+}
+
+/// What a change does to roles, weights and the version of the rules.
+fn apply(view: &dyn View, standing: &mut Standing<'_>, scheduled: &Scheduled) -> Result<(), Rejection> {
+    if let Some(change) = parameter_change(view, scheduled) {
+        let Some(rules) = change.rules else { return Ok(()) };
+        if !is_next_version(standing.chain.rules, rules) {
+            return Err(Rejection::RulesVersionWrong { current: standing.chain.rules, got: rules });
+        }
+        standing.chain.rules = rules;
+        return Ok(());
+    }
+    match view.parse::<RoleGrant>(&keys::schedule(), &scheduled.payload) {
+        Some(grant) => standing.grant(&grant),
+        None => Ok(()),
+    }
+}
