@@ -23,7 +23,8 @@ use chaoschain_schemas::{
 };
 use chaoschain_state::control::{self, SignedTransition};
 use chaoschain_state::domain::{BlockContext, Machine};
-use chaoschain_state::{BaseView, CONTROL, Change, Changes, Fault, Forest, Rejection, StateVersion, View};
+use chaoschain_state::succession::{self, Successor, Unfit};
+use chaoschain_state::{CONTROL, Change, Changes, Fault, Forest, Rejection, StateVersion};
 
 use crate::format::{newer_body, newer_header};
 use crate::head::Head;
@@ -231,9 +232,9 @@ impl Fold {
         {
             return Ok(folded);
         }
-        let context = self.check_header(block.header(), block.producer_key())?;
+        let changes = changes_of(&self.head, &*self.machine, block)?;
         self.drop_speculative();
-        self.run(sequence, block, &context)
+        self.adopt(sequence, block, changes)
     }
 
     /// Adopts the oldest speculative block, which the log has at `sequence`.
@@ -270,7 +271,7 @@ impl Fold {
                 }
             }
             (BlockFault::Events(_), Some((header, key))) => {
-                if self.check_header(header, key).is_ok()
+                if succession::check_header(&*self.machine, self.head.as_parent(), header, key).is_ok()
                     && let Some(found) = newer_body(message, header.events_root)
                 {
                     return FoldError::FormatUnknown { what: "body", found, known: BODY_VERSION };
@@ -311,82 +312,15 @@ impl Fold {
         }
     }
 
-    /// The facts of a header that need the chain before it.
-    fn check_header(&self, header: &Header, key: &PublicKey) -> Result<BlockContext, FoldError> {
-        let parent = &self.head.header;
-        let skip = |class, code, message: String| {
-            Err(FoldError::Skip(Skip { class, code, message, producer: Some(header.producer) }))
-        };
-        if header.chain != self.chain() {
-            return skip(
-                SkipClass::Foreign,
-                "chain_wrong",
-                format!("the block is for chain {}", header.chain),
-            );
-        }
-        if !is_producer(&self.head, header.producer, key) {
-            let text = format!("{} is not a producer under this key", header.producer);
-            return skip(SkipClass::Foreign, "producer_unauthorised", text);
-        }
-        if header.height <= parent.height {
-            let text = format!("the block is number {}, the head is {}", header.height, parent.height);
-            return skip(SkipClass::Stale, "height_taken", text);
-        }
-        if header.height != parent.height.next() {
-            let text = format!("the block is number {}, the next is {}", header.height, parent.height.next());
-            return skip(SkipClass::Invalid, "height_skipped", text);
-        }
-        if header.parent != self.head.hash {
-            let text = format!("the block's parent is {}, the head is {}", header.parent, self.head.hash);
-            return skip(SkipClass::Stale, "parent_wrong", text);
-        }
-        let (chain, now) = (header.chain, header.timestamp);
-        let context = control::block_context(&*self.head.state, chain, header.height, header.parent, now)?;
-        let latest = parent.timestamp.saturating_add(context.parameters.time_step_max);
-        if now < parent.timestamp || now > latest {
-            let text = format!("block time {now} is not within {} and {latest}", parent.timestamp);
-            return skip(SkipClass::Invalid, "timestamp_wrong", text);
-        }
-        if context.rules > self.machine.rules() {
-            return Err(FoldError::RulesUnknown { wanted: context.rules, known: self.machine.rules() });
-        }
-        if header.rules != context.rules || header.epoch != context.epoch {
-            let text = format!("rules {} and epoch {} are not those in force", header.rules, header.epoch);
-            return skip(SkipClass::Invalid, "rules_wrong", text);
-        }
-        Ok(context)
-    }
-
-    fn run(
+    /// Applies what the block changes and compares the roots.
+    fn adopt(
         &mut self,
         sequence: Sequence,
         block: &VerifiedBlock,
-        context: &BlockContext,
+        changes: Vec<Change>,
     ) -> Result<Folded, FoldError> {
         let header = block.header();
         let before = Arc::clone(&self.head.state);
-        let mut changes = Changes::new(&*before);
-        control::begin_block(&*self.machine, context, &mut changes);
-        if let Some(fault) = changes.fault() {
-            return Err(fault.into());
-        }
-        for (index, event) in block.events().iter().enumerate() {
-            let address = EventAddress { height: header.height, index: index as u32 };
-            let outcome =
-                control::execute(&*self.machine, context, &mut changes, address, &signed(event), false);
-            if let Some(fault) = changes.fault() {
-                return Err(fault.into());
-            }
-            outcome.map_err(|rejection| {
-                FoldError::Skip(Skip {
-                    class: SkipClass::Invalid,
-                    code: "event_rejected",
-                    message: format!("event {index} ({}) is refused: {rejection}", event.id()),
-                    producer: Some(header.producer),
-                })
-            })?;
-        }
-        let changes = changes.into_changes();
         let state = self
             .forest
             .apply(&changes, Some(header.parent))
@@ -439,11 +373,7 @@ impl Fold {
         if !is_producer(&tip, producer.account, &producer.key.public()) {
             return Err(FoldError::NotProducer(producer.account));
         }
-        let mut changes = Changes::new(&*tip.state);
-        control::begin_block(&*self.machine, &context, &mut changes);
-        if let Some(fault) = changes.fault() {
-            return Err(fault.into());
-        }
+        let mut changes = begin(&*self.machine, &context, &tip)?;
         let mut room = limits.bytes.min(BLOCK_BYTES_MAX).saturating_sub(BLOCK_OVERHEAD_BYTES);
         let events_max = limits.events.min(BLOCK_EVENTS_MAX);
         let mut accepted: Vec<VerifiedEnvelope> = Vec::with_capacity(candidates.len());
@@ -455,12 +385,9 @@ impl Fold {
                 continue;
             }
             let index = accepted.len() as u32;
-            let address = EventAddress { height: context.height, index };
             let outcome =
-                control::execute(&*self.machine, &context, &mut changes, address, &signed(candidate), false);
-            if let Some(fault) = changes.fault() {
-                return Err(fault.into());
-            }
+                succession::execute(&*self.machine, &context, &mut changes, index, &signed(candidate))
+                    .map_err(unable)?;
             verdicts.push(match outcome {
                 Ok(()) => {
                     room -= cost;
@@ -529,15 +456,7 @@ impl Fold {
 /// # Errors
 /// [`FoldError`] when the state or the rules do not allow a next block.
 pub fn next_context(head: &Head, machine: &dyn Machine, now: Timestamp) -> Result<BlockContext, FoldError> {
-    let parent = &head.header;
-    let height = parent.height.next();
-    let mut context = control::block_context(&*head.state, parent.chain, height, head.hash, now)?;
-    if context.rules > machine.rules() {
-        return Err(FoldError::RulesUnknown { wanted: context.rules, known: machine.rules() });
-    }
-    let latest = parent.timestamp.saturating_add(context.parameters.time_step_max);
-    context.now = now.clamp(parent.timestamp, latest);
-    Ok(context)
+    succession::next_context(machine, head.as_parent(), now).map_err(unable)
 }
 
 /// Says whether `event` would be accepted in a block sealed on `head` at `now`, without making one.
@@ -551,20 +470,56 @@ pub fn judge(
     event: &VerifiedEnvelope,
 ) -> Result<Result<(), Rejection>, FoldError> {
     let context = next_context(head, machine, now)?;
-    let mut changes = Changes::new(&*head.state);
-    control::begin_block(machine, &context, &mut changes);
+    let mut changes = begin(machine, &context, head)?;
     let address = EventAddress { height: context.height, index: 0 };
     let outcome = control::execute(machine, &context, &mut changes, address, &signed(event), true);
     changes.fault().map_or(Ok(outcome), |fault| Err(fault.into()))
 }
 
-/// Whether blocks on `head` may be sealed by this account with this key.
-pub(crate) fn is_producer(head: &Head, id: AccountId, key: &PublicKey) -> bool {
-    let view = BaseView::new(&*head.state);
-    let account: Option<Account> = (&view as &dyn View).record(&control::keys::account(&id));
-    account.is_some_and(|account| control::may_produce(&account) && account.key == *key)
+/// What a block changes that follows `head`.
+pub(crate) fn changes_of(
+    head: &Head,
+    machine: &dyn Machine,
+    block: &VerifiedBlock,
+) -> Result<Vec<Change>, FoldError> {
+    let events: Vec<_> = block.events().iter().map(signed).collect();
+    let successor = Successor { header: block.header(), key: block.producer_key(), events: &events };
+    succession::succeed(machine, head.as_parent(), successor).map_err(|unfit| refused(unfit, block.header()))
 }
 
-fn signed(event: &VerifiedEnvelope) -> SignedTransition<'_> {
+fn begin<'a>(
+    machine: &dyn Machine,
+    context: &BlockContext,
+    head: &'a Head,
+) -> Result<Changes<'a>, FoldError> {
+    succession::begin(machine, context, &*head.state).map_err(unable)
+}
+
+/// What follows from a block that does not follow the head.
+fn refused(unfit: Unfit, header: &Header) -> FoldError {
+    let class = match unfit {
+        Unfit::Chain(_) | Unfit::Producer(_) => SkipClass::Foreign,
+        Unfit::HeightTaken { .. } | Unfit::Parent { .. } => SkipClass::Stale,
+        Unfit::RulesUnknown { .. } | Unfit::Fault(_) => return unable(unfit),
+        _ => SkipClass::Invalid,
+    };
+    let (code, message) = (unfit.code(), unfit.to_string());
+    FoldError::Skip(Skip { class, code, message, producer: Some(header.producer) })
+}
+
+/// What keeps this node from judging any block.
+fn unable(unfit: Unfit) -> FoldError {
+    match unfit {
+        Unfit::RulesUnknown { wanted, known } => FoldError::RulesUnknown { wanted, known },
+        other => FoldError::State(other.to_string()),
+    }
+}
+
+/// Whether blocks on `head` may be sealed by this account with this key.
+pub(crate) fn is_producer(head: &Head, id: AccountId, key: &PublicKey) -> bool {
+    succession::is_producer(&*head.state, id, key).unwrap_or(false)
+}
+
+pub(crate) fn signed(event: &VerifiedEnvelope) -> SignedTransition<'_> {
     SignedTransition { id: event.id(), body: event.body(), parties: event.parties() }
 }

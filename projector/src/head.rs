@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chaoschain_schemas::api::ReadPoint;
 use chaoschain_schemas::{Hash, Header, Height, Sequence, SignedHeader};
 use chaoschain_state::StateVersion;
+use chaoschain_state::succession::Parent;
 
 /// The chain at one height. Everything read through one head is of that height, values, lists and proofs alike.
 #[derive(Clone)]
@@ -25,6 +26,11 @@ impl Head {
     /// The block's height.
     pub const fn height(&self) -> Height {
         self.header.height
+    }
+
+    /// This, as the block that another one is to follow.
+    pub fn as_parent(&self) -> Parent<'_> {
+        Parent { header: &self.header, hash: self.hash, state: &*self.state }
     }
 
     /// What an answer names as the place it was read.

@@ -4,7 +4,7 @@
 //! machine, so a fold can be repeated by anyone.
 //!
 //! # Invariants
-//! - State changes only through [`control::execute`] and [`control::apply_genesis`], into [`Changes`], applied by [`Forest`].
+//! - State changes only through [`succession`], [`control::execute`] and [`control::apply_genesis`], into [`Changes`], applied by [`Forest`].
 //! - Only [`domain::Machine`] knows a domain; nothing else here or above is generic over it.
 
 pub mod control;
@@ -14,6 +14,7 @@ mod key;
 pub mod merkle;
 mod registrable_key;
 mod rejection;
+pub mod succession;
 mod view;
 
 pub use forest::{Forest, StateVersion, state_root};
