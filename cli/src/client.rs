@@ -5,6 +5,7 @@ mod over_nats;
 use std::time::{Duration, Instant};
 
 use chaoschain_schemas::api::ErrorBody;
+use chaoschain_schemas::limits::WITNESS_BYTES_MAX;
 use serde::de::DeserializeOwned;
 use ureq::http::Response;
 use ureq::{Agent, Body};
@@ -17,8 +18,8 @@ use over_nats::Services;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(75);
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The longest answer that is read, bytes: a proof in base64 with its answer.
-const ANSWER_BYTES_MAX: u64 = 16 << 20;
+/// The longest answer that is read, bytes: a witness. A proof in base64 with its answer is shorter.
+const ANSWER_BYTES_MAX: u64 = WITNESS_BYTES_MAX as u64 + 1;
 /// The longest pause before a busy node is asked again.
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(2);
 

@@ -31,6 +31,7 @@ mod recover;
 pub mod restore;
 mod skip;
 mod store;
+mod witness;
 mod writer;
 
 pub use archive::{ARCHIVE_AHEAD_BLOCKS_MAX, ARCHIVE_AHEAD_BYTES_MAX, ArchiveError, BlockArchive};
@@ -51,4 +52,5 @@ pub use skip::{Skip, SkipClass, Skipped};
 pub use store::{
     BlockRecord, FILE_NAME, SKIPPED_KEPT_MAX, Store, StoreError, StoredHead, create_private_dir,
 };
+pub use witness::witness_of;
 pub use writer::DIRTY_ROWS_MAX;

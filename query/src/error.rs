@@ -63,6 +63,34 @@ pub enum QueryError {
     /// The block is in the chain, but its message is in this node's log no more.
     #[error("the message of block {0} is not in this node's log: ask a node that keeps an archive")]
     BlockGone(Height),
+    /// The state before the block is not kept any more, so there is no witness of it; ask a node that has folded it lately.
+    #[error(
+        "the state before block {wanted} is not kept: there are witnesses of blocks {first} to {newest}; replay the log to check \
+         others"
+    )]
+    OutsideWindow {
+        /// What was asked for.
+        wanted: Height,
+        /// The oldest block with a witness.
+        first: Height,
+        /// The newest.
+        newest: Height,
+    },
+    /// The witness is larger than anyone reads.
+    #[error(
+        "the witness of block {height} has {bytes} bytes, more than the {max} that are read: replay the log to check it"
+    )]
+    WitnessTooLarge {
+        /// The block.
+        height: Height,
+        /// What it takes.
+        bytes: usize,
+        /// What is read.
+        max: usize,
+    },
+    /// As many answers of this sort are being made as may be at once; ask again.
+    #[error("{0} witnesses are being made already: try again")]
+    Busy(usize),
     /// The block has no event at this index.
     #[error("there is no event {0}")]
     EventUnknown(EventAddress),
@@ -108,6 +136,9 @@ impl QueryError {
             Self::Absent { .. } => "absent",
             Self::BlockUnknown { .. } => "block_unknown",
             Self::BlockGone(_) => "block_gone",
+            Self::OutsideWindow { .. } => "outside_window",
+            Self::WitnessTooLarge { .. } => "witness_too_large",
+            Self::Busy(_) => "busy",
             Self::EventUnknown(_) => "event_unknown",
             Self::TransitionUnknown(_) => "transition_unknown",
             Self::ModelUnknown(_) => "model_unknown",

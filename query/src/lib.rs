@@ -24,6 +24,7 @@ mod question;
 mod show;
 mod stored;
 pub mod verify;
+mod witness;
 
 pub use answer::{Answer, Label};
 pub use error::QueryError;

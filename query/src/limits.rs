@@ -21,6 +21,10 @@ pub const REQUESTS_MAX: usize = 1024;
 /// The most questions that wait for a height; the next one is answered at once that it was not reached. So those that wait
 /// leave places to those that need not.
 pub const WAITING_MAX: usize = 256;
+/// The most witnesses that are made at once; each runs a block again and may take [`WITNESS_BYTES_MAX`] several times over.
+///
+/// [`WITNESS_BYTES_MAX`]: chaoschain_schemas::limits::WITNESS_BYTES_MAX
+pub const WITNESSES_MAX: usize = 2;
 /// The largest body that a request may carry, bytes; reads carry none.
 pub const REQUEST_BYTES_MAX: usize = 4096;
 /// The largest request over NATS, bytes: all arguments, each letter escaped in JSON, and their names.

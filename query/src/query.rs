@@ -13,11 +13,11 @@ use chaoschain_schemas::{
 use chaoschain_state::control;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use crate::answer::{Answer, Label};
 use crate::error::QueryError;
-use crate::limits::{PATIENCE_DEFAULT, PATIENCE_MAX, WAITING_MAX};
+use crate::limits::{PATIENCE_DEFAULT, PATIENCE_MAX, WAITING_MAX, WITNESSES_MAX};
 use crate::stored::StoredBlock;
 use crate::{ReadFailure, named, prove, show};
 
@@ -69,12 +69,15 @@ pub struct Query {
     projection: Projection,
     /// The places of those that wait for a height.
     waiting: Arc<Semaphore>,
+    /// The places of those that have a witness made.
+    witnesses: Arc<Semaphore>,
 }
 
 impl Query {
     /// Answers from `projection`.
     pub fn new(projection: Projection) -> Self {
-        Self { projection, waiting: Arc::new(Semaphore::new(WAITING_MAX)) }
+        let places = |count| Arc::new(Semaphore::new(count));
+        Self { projection, waiting: places(WAITING_MAX), witnesses: places(WITNESSES_MAX) }
     }
 
     /// The projection that answers come from.
@@ -134,7 +137,7 @@ impl Query {
         })
     }
 
-    fn is_final(&self, height: Height) -> bool {
+    pub(crate) fn is_final(&self, height: Height) -> bool {
         self.projection.attestations().finalized().is_some_and(|point| height <= point.height)
     }
 
@@ -296,6 +299,15 @@ impl Query {
         Ok((message, hash))
     }
 
+    /// Waits for a place among those that have a witness made. Hold it until the witness is.
+    pub(crate) async fn witness_place(&self, ask: &Ask) -> Result<OwnedSemaphorePermit, QueryError> {
+        let place = Arc::clone(&self.witnesses).acquire_owned();
+        match tokio::time::timeout(ask.patience.min(PATIENCE_MAX), place).await {
+            Ok(Ok(place)) => Ok(place),
+            _ => Err(QueryError::Busy(WITNESSES_MAX)),
+        }
+    }
+
     async fn message(&self, height: Height) -> Result<Bytes, QueryError> {
         let message = self.projection.block_message(height).await;
         message.map_err(|error| node("log_unreadable", &error))?.ok_or(QueryError::BlockGone(height))
@@ -390,6 +402,6 @@ fn prove_header(header: SignedHeader, height: Height) -> ProofFile {
     ProofFile::of_read(ReadProof { header, read, arguments, sub_trees: Vec::new() })
 }
 
-fn node(code: &'static str, error: &dyn std::fmt::Display) -> QueryError {
+pub(crate) fn node(code: &'static str, error: &dyn std::fmt::Display) -> QueryError {
     QueryError::Node { code, text: error.to_string() }
 }

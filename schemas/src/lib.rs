@@ -23,6 +23,7 @@ pub mod limits;
 mod proof;
 pub mod society;
 mod units;
+mod witness;
 
 pub use attestation::{ATTESTATION_VERSION, Attestation, SignedAttestation};
 pub use blob::Blob;
@@ -39,3 +40,4 @@ pub use proof::{
     ProvenRecord, ReadProof, SignedHeader, SubTreeProof,
 };
 pub use units::{Fixed, FixedError, Height, Micros, Sequence, Timestamp};
+pub use witness::{WITNESS_VERSION, WitnessFile};

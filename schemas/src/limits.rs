@@ -58,6 +58,11 @@ pub const VALID_UNTIL_MAX: Micros = Micros::from_secs(365 * 24 * 3600);
 pub const AUTHOR_WINDOW_MIN: Micros = Micros::from_secs(1);
 /// The longest window in which an author's transitions are counted: a day.
 pub const AUTHOR_WINDOW_MAX: Micros = Micros::from_secs(24 * 3600);
+/// The largest witness of a block that is written and read, bytes. A block of 8,192 events of the society over a state of a
+/// million records needs a tenth of it; what can exceed it is made of thousands of events that each read other large records.
+pub const WITNESS_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// The most elements (leaves, nodes, hashes) that all pruned trees of a witness have together.
+pub const WITNESS_ELEMENTS_MAX: usize = 1024 * 1024;
 
 // The society domain. Texts are measured in bytes of UTF-8.
 

@@ -14,11 +14,14 @@ mod key;
 pub mod merkle;
 mod registrable_key;
 mod rejection;
+mod shown;
 pub mod succession;
 mod view;
+pub mod witness;
 
 pub use forest::{Forest, StateVersion, state_root};
 pub use key::{BLOCKS, CONTROL, DOMAIN_FIRST, Key, SubTree};
 pub use registrable_key::is_registrable;
 pub use rejection::Rejection;
+pub use shown::{ShownError, ShownState};
 pub use view::{Base, BaseView, Change, Changes, Fault, Lookup, Reads, Record, Recording, Value, View};

@@ -133,3 +133,27 @@ fn damaged_frontiers_are_refused() {
     assert!(Frontier::decode(&[&7_u64.to_be_bytes(), &good[8..]].concat()).is_err());
     assert!(Frontier::decode(&[&good[..40], &[0; 32]].concat()).is_err());
 }
+
+#[test]
+fn a_frontier_is_shown_by_what_the_root_commits_to() {
+    let mut frontier = Frontier::new();
+    for len in 0..70_u64 {
+        let (shown, root) = (frontier.show(), frontier.root());
+        let read = Frontier::shown(len, root, &shown).unwrap();
+        assert_eq!((read.len(), read.root()), (len, root));
+        let next = Hash::new([len as u8 + 1; 32]);
+        let (mut ours, mut theirs) = (frontier.clone(), read);
+        ours.append(next);
+        theirs.append(next);
+        assert_eq!(ours.root(), theirs.root(), "{len}");
+        for at in 0..shown.len() {
+            let mut changed = shown.clone();
+            changed[at] ^= 1;
+            assert!(Frontier::shown(len, root, &changed).is_err(), "{len}: {at}");
+        }
+        assert!(Frontier::shown(len, root, &[&shown[..], &[1; 31]].concat()).is_err(), "{len}");
+        assert!(Frontier::shown(len + 1, root, &shown).is_err() || shown.is_empty(), "{len}");
+        assert!(Frontier::shown(len, Hash::new([9; 32]), &shown).is_err() || len.is_power_of_two(), "{len}");
+        frontier = ours;
+    }
+}

@@ -328,11 +328,15 @@ fn what_no_prover_writes_is_refused() {
         ("half a node", vec![2, 0], ProofError::Truncated),
         ("a node without its right", node(3, leaf(&[0]), vec![]), ProofError::Truncated),
         ("two trees", [leaf(&[0]), leaf(&[1])].concat(), ProofError::TrailingBytes),
-        ("too many elements", [2, 0, 0].repeat(limits::PROOF_ELEMENTS_MAX + 1), ProofError::TooManyElements),
+        (
+            "too many elements",
+            [2, 0, 0].repeat(limits::PROOF_ELEMENTS_MAX + 1),
+            ProofError::TooManyElements { max: limits::PROOF_ELEMENTS_MAX },
+        ),
         (
             "too many bytes",
             vec![2; limits::PROOF_BYTES_MAX + 1],
-            ProofError::TooLong(limits::PROOF_BYTES_MAX + 1),
+            ProofError::TooLong { bytes: limits::PROOF_BYTES_MAX + 1, max: limits::PROOF_BYTES_MAX },
         ),
     ];
     for (what, bytes, error) in cases {
@@ -372,4 +376,33 @@ fn empty_and_single_trees() {
     let one = empty.apply(&[(b"a", Some(value))]).expect("nothing is pruned");
     assert_eq!(one.root(), leaf_hash(b"a", &value));
     assert_eq!(one.apply(&[(b"a", None)]).expect("opened"), empty);
+}
+
+proptest! {
+    #[test]
+    fn keys_and_ranges_are_shown_together(
+        rows in rows(60), asked in vec(key(), 0..5), ranges in vec((bound(), bound()), 0..4), other in vec(key(), 10),
+    ) {
+        let (version, map) = tree(rows);
+        let bounds: Vec<(&[u8], &[u8])> = ranges.iter().map(|(from, to)| (from.as_slice(), to.as_slice())).collect();
+        let shown = version.show(&slices(&asked), &bounds);
+        let pruned = Pruned::parse(&shown.bytes).expect("a proof");
+        prop_assert_eq!(pruned.encode(), shown.bytes);
+        let mut wanted = Map::new();
+        for key in &asked {
+            prop_assert_eq!(pruned.get(key), true_answer(&map, key));
+            wanted.extend(map.get_key_value(key).map(|(key, value)| (key.clone(), *value)));
+        }
+        for (from, to) in &bounds {
+            let found = owned(pruned.range(from, Bound::Included(to)).expect("complete"));
+            prop_assert_eq!(&found, &expected(&map, from, Bound::Included(to)));
+            wanted.extend(found);
+        }
+        let records: Map = shown.records.iter().map(|(key, value)| (key.clone(), value_hash(value))).collect();
+        prop_assert_eq!(records, wanted);
+        prop_assert_eq!(pruned.root(), version.root());
+        for (from, to) in &bounds {
+            sound(&pruned, &map, &other, from, to);
+        }
+    }
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 from chaoschain_client import formats
 from chaoschain_client.codec import Bytes, Flag, Int, List, Optional, Refused, Text, decode, encode
 from chaoschain_client.formats import KINDS, RECORDS, account_of, attachment, keyed, name_hash, open_envelope, tag
-from chaoschain_client.proofs import Trust, verify, verify_evidence
+from chaoschain_client.proofs import Trust, verify, verify_evidence, verify_witness
 from chaoschain_client.reads import answer
 from chaoschain_client.tree import Pruned, leaf_hash, node_hash, root_of, state_root
 
@@ -307,6 +307,27 @@ def proof(vector, state):
         written(TYPES[of], vector)
 
 
+WITNESS_CODES = {
+    "malformed": ("malformed",), "records_unordered": ("malformed", "not_canonical"), "record_value_wrong": ("record_wrong",),
+    "tree_root_wrong": ("root_wrong",), "tree_malformed": ("proof_malformed",), "sub_tree_wrong": ("root_wrong", "malformed"),
+    "blocks_root_wrong": ("root_wrong",), "header_signature_invalid": ("signature_invalid",),
+}
+
+
+def witness(vector, state):
+    if vector["type"] == "trust":
+        state["witness_trust"] = Trust.from_json(vector["json"])
+        return
+    data, code = bytes.fromhex(vector["hex"]), vector.get("code")
+    if code in WITNESS_CODES:
+        refused(WITNESS_CODES[code], verify_witness, data, state["witness_trust"])
+        return
+    # What only the rules refuse shows the state as it is.
+    verify_witness(data, state["witness_trust"])
+    if code is None:
+        written(formats.WITNESS_FILE, vector)
+
+
 def run(folder):
     """Counts of vectors that hold, by file; raises at the first that does not."""
 
@@ -317,7 +338,7 @@ def run(folder):
     per_file = {
         "codec.json": lambda vector, _: codec(vector), "society.json": lambda vector, _: society(vector),
         "transition.json": transition, "genesis.json": block, "block.json": block, "proof-v1.json": proof,
-        "proof.json": proof,
+        "proof.json": proof, "witness.json": witness,
     }
     for file, check in per_file.items():
         for vector in load(file):

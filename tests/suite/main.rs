@@ -14,3 +14,4 @@ mod permissions;
 mod ratings;
 mod several;
 mod torture;
+mod witness;

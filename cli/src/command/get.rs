@@ -17,7 +17,7 @@ use crate::error::{CliError, Exit, Outcome};
 use crate::node::{Node, runtime};
 use crate::output::human;
 
-/// Read something: state, blocks, events, root, finality, status
+/// Read something: state, blocks, witnesses, events, root, finality, status
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   chaoschain get reads                          # what can be asked
@@ -28,6 +28,7 @@ use crate::output::human;
   chaoschain get agent 9f2c… --finalized --proof ana.proof
   chaoschain get relationship 9f2c… 1f3c…
   chaoschain get block 7 --raw 7.block
+  chaoschain get witness 7 --out 7.witness      # the block and what it takes to run it again
   chaoschain get event 7 0                      # by address
   chaoschain get event 55ab…                    # by the transition's id
   chaoschain get leaderboard 20                 # a read model; in no root
@@ -45,6 +46,9 @@ pub(crate) struct Args {
     /// Write a block as it stands in the log to a file
     #[arg(long, value_name = "FILE")]
     raw: Option<PathBuf>,
+    /// Write a witness to this file
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
     /// Read the newest state that is final: more than two thirds of the validators' weight attest it. With a height, wait
     /// until that is
     #[arg(long)]
@@ -70,6 +74,7 @@ enum Question {
     Reads,
     Finality,
     Block(Height),
+    Witness(Height),
     Event(EventAddress),
     EventById(String),
     Read(String, Vec<String>),
@@ -85,6 +90,15 @@ pub(crate) fn run(run: &Run<'_>, args: &Args) -> Outcome {
             "raw_not_a_block",
             "only a block has a raw form: `get block HEIGHT --raw FILE`",
         ));
+    }
+    if args.out.is_some() != matches!(question, Question::Witness(_)) {
+        return Err(CliError::usage(
+            "out_not_a_witness",
+            "--out names the file of a witness, which goes nowhere else: `get witness HEIGHT --out FILE`",
+        ));
+    }
+    if args.proof.is_some() && matches!(question, Question::Witness(_)) {
+        return Err(CliError::usage("argument_wrong", "a witness carries its own proof: leave --proof away"));
     }
     let (answer, raw) = match &args.dir {
         Some(_) => offline(run, args, &config, &question)?,
@@ -107,8 +121,10 @@ fn question(run: &Run<'_>, args: &Args) -> Outcome<Question> {
             let index = index.parse().map_err(|_| wrong(format!("{index:?} is no index")))?;
             Question::Event(EventAddress { height: height(at)?, index })
         }
-        ("block" | "event", _) => {
-            return Err(wrong("say `get block HEIGHT`, `get event HEIGHT INDEX` or `get event ID`".into()));
+        ("witness", [at]) => Question::Witness(height(at)?),
+        ("block" | "event" | "witness", _) => {
+            let forms = "`get block HEIGHT`, `get witness HEIGHT --out FILE`, `get event HEIGHT INDEX` or `get event ID`";
+            return Err(wrong(format!("say {forms}")));
         }
         (name, arguments) => {
             let named = catalogue(&*run.app.machine).any(|spec| spec.name == name);
@@ -148,6 +164,10 @@ fn online(args: &Args, config: &Config, question: &Question) -> Outcome<(Json, O
         Question::Reads => "/v1/reads".to_owned(),
         Question::Finality => "/v1/finality".to_owned(),
         Question::Block(height) => format!("/v1/blocks/{height}"),
+        Question::Witness(height) => {
+            let bytes = client.get_bytes(&format!("/v1/blocks/{height}/witness{query}"))?;
+            return Ok((json!({ "height": height }), Some(bytes)));
+        }
         Question::Event(EventAddress { height, index }) => format!("/v1/events/{height}/{index}"),
         Question::EventById(id) => format!("/v1/events/by-id/{}", path_part(id)),
         Question::Read(name, rest) => format!("/v1/read/{name}{}", arguments(rest)),
@@ -196,6 +216,10 @@ async fn ask(query: &Query, args: &Args, question: &Question) -> Outcome<(Json, 
         Question::Reads => json!({ "value": query.reads() }),
         Question::Finality => json!(query.finality(&ask).await?),
         Question::Block(height) => json!(query.block(*height, &ask).await?),
+        Question::Witness(height) => {
+            let bytes = query.witness(*height, &ask).await?;
+            return Ok((json!({ "height": height }), Some(bytes)));
+        }
         Question::Event(address) => json!(query.event(*address, &ask).await?),
         Question::EventById(id) => {
             let id = id.parse().map_err(|error| {
@@ -239,14 +263,20 @@ fn print(run: &Run<'_>, args: &Args, mut answer: Json, raw: Option<Vec<u8>>) -> 
         notes.push(format!("proof of {} bytes written to {}", proof.len(), path.display()));
         answer["proof_file"] = json!(path);
     }
-    if let (Some(path), Some(raw)) = (&args.raw, raw) {
+    let written =
+        args.out.as_ref().map(|path| (path, "witness")).or(args.raw.as_ref().map(|path| (path, "block")));
+    if let (Some((path, what)), Some(raw)) = (written, raw) {
         write(path, &raw)?;
-        notes.push(format!("block of {} bytes written to {}", raw.len(), path.display()));
-        answer["raw_file"] = json!(path);
+        notes.push(format!("{what} of {} bytes written to {}", raw.len(), path.display()));
+        answer[if args.out.is_some() { "witness_file" } else { "raw_file" }] = json!(path);
+        answer["bytes"] = json!(raw.len());
     }
     run.output.print(&answer, || {
-        let mut text =
-            if answer["value"].is_null() { "absent\n".to_owned() } else { human(&answer["value"]) };
+        let mut text = match &answer["value"] {
+            _ if args.out.is_some() => String::new(),
+            Json::Null => "absent\n".to_owned(),
+            value => human(value),
+        };
         if let (Some(height), Some(root)) =
             (answer["at"]["height"].as_u64(), answer["at"]["state_root"].as_str())
         {

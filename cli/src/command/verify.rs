@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use chaoschain_query::verify::{
-    Agreement, Level, Trust, TrustedHeader, Verified, VerifiedEquivocation, VerifiedFork, verify_block,
-    verify_file,
+    Agreement, Level, StateVerifier, Trust, TrustedHeader, Verified, VerifiedEquivocation, VerifiedFork,
+    VerifyError, verify_block, verify_file,
 };
-use chaoschain_schemas::limits::{BLOCK_BYTES_MAX, PROOF_BYTES_MAX};
-use chaoschain_schemas::{FinalityProof, ProofFile};
+use chaoschain_schemas::api::ReadPoint;
+use chaoschain_schemas::limits::{PROOF_BYTES_MAX, WITNESS_BYTES_MAX};
+use chaoschain_schemas::{FinalityProof, ProofFile, WitnessFile};
 use figment::Figment;
 use figment::providers::{Format as _, Toml};
 use serde_json::{Value as Json, json};
@@ -38,15 +39,19 @@ enum What {
   chaoschain verify evidence equivocation.proof --trust demo.trust"
     )]
     Proof(File),
-    /// Verify a block file of `get block HEIGHT --raw FILE`
+    /// Verify a block file: `get witness HEIGHT --out FILE` writes one on which the rules can be run again, `get block HEIGHT
+    /// --raw FILE` one whose signatures can be checked
     #[command(after_help = "Examples:
+  chaoschain get witness 7 --out 7.witness
+  chaoschain verify block 7.witness --trust demo.trust   # it follows block 6, by the rules
   chaoschain verify block 7.block --trust demo.trust
   chaoschain get header 7 --finalized --proof 7.proof
   chaoschain verify block 7.block --finality 7.proof --trust demo.trust   # final, whoever sealed it")]
     Block {
         #[command(flatten)]
         file: File,
-        /// A proof file about the same block that says it is final
+        /// A proof file about the same block that says it is final; of a witness, about the block before, unless it says so
+        /// itself
         #[arg(long, value_name = "FILE")]
         finality: Option<PathBuf>,
     },
@@ -106,7 +111,10 @@ fn proof(run: &Run<'_>, file: &Path, trust: &Trust) -> Outcome<Json> {
 fn block(run: &Run<'_>, file: &Path, finality: Option<&Path>, trust: &Trust) -> Outcome<Json> {
     trust.check_domain(&*run.app.machine)?;
     let finality = finality.map(read_finality).transpose()?;
-    let bytes = read_bounded(file, BLOCK_BYTES_MAX as u64)?;
+    let bytes = read_bounded(file, WITNESS_BYTES_MAX as u64)?;
+    if WitnessFile::is_meant(&bytes) {
+        return transition(run, &bytes, finality, trust);
+    }
     let verified_block = verify_block(&bytes, finality.as_ref(), trust)?;
     let unchecked = [
         "that its parent is on the chain",
@@ -114,6 +122,37 @@ fn block(run: &Run<'_>, file: &Path, finality: Option<&Path>, trust: &Trust) -> 
     ];
     let mut shown = verified(&verified_block.header, verified_block.level, &unchecked);
     shown["events"] = json!(verified_block.header.header().event_count);
+    Ok(shown)
+}
+
+/// Runs the block of a witness file again.
+fn transition(run: &Run<'_>, bytes: &[u8], finality: Option<FinalityProof>, trust: &Trust) -> Outcome<Json> {
+    let mut file = WitnessFile::decode(bytes).map_err(VerifyError::Malformed)?;
+    file.finality = finality.or(file.finality);
+    let followed = StateVerifier::new(trust, &*run.app.machine).verify(&file)?;
+    let header = followed.block.header();
+    let unchecked = [
+        "that this is the block that the log has at its height: a producer can seal two, and both follow",
+        "that the parent follows from its own parent",
+    ];
+    let mut shown = verified(&followed.parent, followed.level, &unchecked);
+    shown["rules"] = json!(followed.rules);
+    shown["events"] = json!(header.event_count);
+    shown["changed_records"] = json!(followed.changes.len());
+    shown["shown_records"] = json!(followed.records_shown);
+    shown["signed_by"] = json!(followed.block.producer_key());
+    // Whoever vouches does so for the parent: the block follows from it.
+    shown["parent"] = json!({ "at": shown["at"], "agreement": shown["agreement"], "label": shown["label"] });
+    if let Some(shown) = shown.as_object_mut() {
+        shown.retain(|name, _| !matches!(name.as_str(), "agreement" | "label"));
+    }
+    shown["at"] = json!(ReadPoint {
+        chain: header.chain,
+        height: header.height,
+        header_hash: followed.block.header_hash(),
+        state_root: header.state_root,
+        timestamp: header.timestamp,
+    });
     Ok(shown)
 }
 

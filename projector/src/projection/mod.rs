@@ -273,6 +273,12 @@ impl Projection {
         retained.heads.get(usize::try_from(place).ok()?).map(|(_, head, _)| Arc::clone(head))
     }
 
+    /// The oldest height whose head is retained.
+    pub fn first_retained(&self) -> Height {
+        let first = lock(&self.0.retained).heads.front().map(|(_, head, _)| head.height());
+        first.unwrap_or_else(|| self.head().height())
+    }
+
     /// The rules.
     pub fn machine(&self) -> &Arc<dyn Machine> {
         &self.0.machine

@@ -46,6 +46,7 @@ pub fn router(query: Query) -> Router {
         .route("/v1/finality", whole(Question::Finality))
         .route("/v1/blocks/{height}", one(Question::Block))
         .route("/v1/blocks/{height}/raw", get(block_raw))
+        .route("/v1/blocks/{height}/witness", get(block_witness))
         .route("/v1/events/{height}/{index}", one(Question::Event))
         .route("/v1/events/by-id/{id}", one(Question::EventById))
         .route("/v1/records/{sub_tree}/{key}", one(Question::Record));
@@ -107,6 +108,14 @@ async fn block_raw(State(query): State<Query>, Arguments(path): Arguments, asked
         (header::ETAG, format!("\"{hash}\"")),
     ];
     Ok((headers, message).into_response())
+}
+
+async fn block_witness(State(query): State<Query>, Arguments(path): Arguments, asked: Asked) -> Answered {
+    let height = height(&path[0])?;
+    let bytes = query.witness(height, &asked.ask).await?;
+    let name = format!("attachment; filename=\"block-{height}.witness\"");
+    let name = [(header::CONTENT_DISPOSITION, name)];
+    Ok(([(header::CONTENT_TYPE, msgpack())], name, bytes).into_response())
 }
 
 fn msgpack() -> HeaderValue {

@@ -7,7 +7,7 @@ use utoipa::openapi::OpenApi;
 use crate::named::catalogue;
 
 /// Paths that every chain has: path, what it answers, whether that is bytes.
-const PATHS: [(&str, &str, bool); 10] = [
+const PATHS: [(&str, &str, bool); 11] = [
     ("/v1/status", "What this node says of itself", false),
     ("/v1/kinds", "The kinds of transitions, with examples", false),
     ("/v1/reads", "The named reads and the read models", false),
@@ -22,6 +22,12 @@ const PATHS: [(&str, &str, bool); 10] = [
         false,
     ),
     ("/v1/blocks/{height}/raw", "A block as it stands in the log: what `verify block` takes", true),
+    (
+        "/v1/blocks/{height}/witness",
+        "A block with the part of the state that checking it takes, while the state before it is kept: what `verify block` runs \
+         the rules on",
+        true,
+    ),
     ("/v1/events/{height}/{index}", "An event by its address, with its receipt", false),
     ("/v1/events/by-id/{id}", "An event by its transition's id, with its receipt", false),
     ("/v1/records/{sub_tree}/{key}", "One record by its sub-tree and key in hex", false),

@@ -16,7 +16,10 @@ pub(crate) struct Refusal(pub(crate) StatusCode, pub(crate) ErrorBody);
 
 impl From<QueryError> for Refusal {
     fn from(error: QueryError) -> Self {
-        let waits = matches!(error, QueryError::HeightNotReached { .. } | QueryError::NotFinalized { .. });
+        let waits = matches!(
+            error,
+            QueryError::HeightNotReached { .. } | QueryError::NotFinalized { .. } | QueryError::Busy(_)
+        );
         let retry_after_ms = waits.then_some(500);
         let body = ErrorBody { code: error.code().to_owned(), message: error.to_string(), retry_after_ms };
         Self(status(&error), body)
@@ -26,14 +29,18 @@ impl From<QueryError> for Refusal {
 fn status(error: &QueryError) -> StatusCode {
     use chaoschain_state::domain::ReadError;
     match error {
-        QueryError::HeightNotReached { .. } | QueryError::NotFinalized { .. } => {
+        QueryError::HeightNotReached { .. } | QueryError::NotFinalized { .. } | QueryError::Busy(_) => {
             StatusCode::SERVICE_UNAVAILABLE
         }
-        QueryError::HeightNotRetained { .. } | QueryError::BlockGone(_) => StatusCode::GONE,
+        QueryError::HeightNotRetained { .. }
+        | QueryError::OutsideWindow { .. }
+        | QueryError::BlockGone(_) => StatusCode::GONE,
         QueryError::Argument(_)
         | QueryError::NotProvable(_)
         | QueryError::Read(ReadFailure::Asked(ReadError::Argument(_))) => StatusCode::BAD_REQUEST,
-        QueryError::Read(ReadFailure::TooLarge) => StatusCode::UNPROCESSABLE_ENTITY,
+        QueryError::Read(ReadFailure::TooLarge) | QueryError::WitnessTooLarge { .. } => {
+            StatusCode::UNPROCESSABLE_ENTITY
+        }
         QueryError::Read(ReadFailure::Asked(ReadError::Unknown(_)))
         | QueryError::Absent { .. }
         | QueryError::BlockUnknown { .. }

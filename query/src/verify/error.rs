@@ -4,8 +4,9 @@ use chaoschain_events::attest::AttestationError;
 use chaoschain_events::block::BlockFault;
 use chaoschain_events::envelope::EnvelopeError;
 use chaoschain_schemas::{ChainId, CodecError, Hash, PublicKey};
-use chaoschain_state::merkle::ProofError;
-use chaoschain_state::{Key, SubTree};
+use chaoschain_state::merkle::{ProofError, TreeError};
+use chaoschain_state::succession::Unfit;
+use chaoschain_state::{ShownError, SubTree};
 
 use super::FinalityFault;
 use crate::named::ReadFailure;
@@ -74,29 +75,38 @@ pub enum VerifyError {
     /// The header's sub-tree roots do not give its state root.
     #[error("the header's sub-tree roots do not give its state root")]
     StateRoot,
-    /// Sub-trees out of order, twice, or more than the chain has.
-    #[error("the proof's part about sub-tree {0} is out of place, or the chain has no such sub-tree")]
-    SubTree(SubTree),
-    /// A pruned tree that is none.
-    #[error("the proof's tree of sub-tree {sub_tree} cannot be read: {error}")]
-    TreeMalformed {
+    /// What is shown of the state does not hold.
+    #[error(transparent)]
+    Shown(#[from] ShownError),
+    /// The witness's frontier is not of the tree of blocks that the parent commits to.
+    #[error("the witness does not show the tree of blocks that the parent commits to")]
+    WitnessBlocks,
+    /// The block does not follow its parent, or the witness shows too little to tell.
+    #[error("the block does not follow its parent: {0}")]
+    Unfit(#[source] Unfit),
+    /// The update of a sub-tree needs what the witness does not show.
+    #[error("the witness shows too little of sub-tree {0} to tell its root after the block")]
+    WitnessShort(SubTree),
+    /// A sub-tree can take no such change.
+    #[error("the block changes sub-tree {sub_tree} as no sub-tree can be: {error}")]
+    ChangeRefused {
         /// The sub-tree.
         sub_tree: SubTree,
         /// What is wrong.
-        error: ProofError,
+        error: TreeError,
     },
-    /// A pruned tree whose root is not the header's.
-    #[error("the proof's tree of sub-tree {0} has not the root that the header commits to")]
-    TreeRoot(SubTree),
-    /// Records out of order or twice.
-    #[error("the records of sub-tree {0} are not in ascending order of key")]
-    RecordOrder(SubTree),
-    /// A record whose key the tree does not open.
-    #[error("the record at {0} is not opened by the proof's tree")]
-    RecordUnproven(Box<Key>),
-    /// A record with another value than the tree commits to.
-    #[error("the record at {0} has not the value that the proof's tree commits to")]
-    RecordValue(Box<Key>),
+    /// The rules give other roots than the block commits to.
+    #[error(
+        "the block commits to state root {claimed}, the rules give {computed}: its producer did not follow them, or not these"
+    )]
+    Diverged {
+        /// The block's.
+        claimed: Hash,
+        /// What follows.
+        computed: Hash,
+        /// The number of the first sub-tree whose root differs.
+        sub_tree: usize,
+    },
     /// The header needs another domain or newer rules than the verifier has.
     #[error("the chain's rules are not those of this program ({0}): verify with the chain's own")]
     DomainWrong(&'static str),
@@ -157,12 +167,13 @@ impl VerifyError {
             Self::Attestation { error, .. } => error.code(),
             Self::HeaderSignature(_) => "header_signature_invalid",
             Self::StateRoot => "state_root_wrong",
-            Self::SubTree(_) => "sub_tree_wrong",
-            Self::TreeMalformed { .. } | Self::EventTreeMalformed(_) => "tree_malformed",
-            Self::TreeRoot(_) => "tree_root_wrong",
-            Self::RecordOrder(_) => "records_unordered",
-            Self::RecordUnproven(_) => "record_unproven",
-            Self::RecordValue(_) => "record_value_wrong",
+            Self::EventTreeMalformed(_) => "tree_malformed",
+            Self::Shown(error) => shown_code(error),
+            Self::WitnessBlocks => "blocks_root_wrong",
+            Self::Unfit(unfit) => unfit.code(),
+            Self::WitnessShort(_) => "witness_incomplete",
+            Self::ChangeRefused { .. } => "change_refused",
+            Self::Diverged { .. } => "state_root_wrong",
             Self::DomainWrong(_) | Self::DomainOther { .. } => "domain_wrong",
             Self::NoEquivocation(_) => "equivocation_unproven",
             Self::NoFork(_) => "fork_unproven",
@@ -173,5 +184,17 @@ impl VerifyError {
             Self::Envelope(error) => error.code(),
             Self::Block(fault) => fault.code(),
         }
+    }
+}
+
+const fn shown_code(error: &ShownError) -> &'static str {
+    match error {
+        ShownError::SubTree(_) => "sub_tree_wrong",
+        ShownError::TreeMalformed { .. } => "tree_malformed",
+        ShownError::TreeRoot(_) => "tree_root_wrong",
+        ShownError::RecordOrder(_) => "records_unordered",
+        ShownError::RecordUnproven(_) => "record_unproven",
+        ShownError::RecordValue(_) => "record_value_wrong",
+        _ => "witness_malformed",
     }
 }

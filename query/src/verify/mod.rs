@@ -9,11 +9,12 @@
 //! two thirds of the weight, or the trust itself. A read: each pruned tree has the root of its sub-tree, every record is
 //! opened by its tree and has the value that the leaf commits to; with the chain's machine, the read is then run again on
 //! the proven part, in which what is not shown is withheld and never taken for absent. An event: it stands at its index
-//! under the events root, and its signatures hold. A block: all of its events do. Evidence: two signed words that
+//! under the events root, and its signatures hold. A block: all of its events do; with a witness, the rules are run again
+//! on the proven part of the state before it, and give the roots that it commits to. Evidence: two signed words that
 //! contradict each other.
 //!
 //! # What is not
-//! Freshness, and that rules were followed. A producer can sign anything; what it signed, it cannot deny. Finality is as
+//! Freshness, and, but by a witness, that rules were followed. A producer can sign anything; what it signed, it cannot deny. Finality is as
 //! good as the validators that are trusted: less than a third of their weight can be faulty.
 
 mod block;
@@ -21,9 +22,9 @@ mod error;
 mod event;
 mod evidence;
 mod finality;
-mod proven;
 mod read;
 mod trust;
+mod witness;
 
 use chaoschain_schemas::{CodecError, Proof, ProofFile};
 use chaoschain_state::domain::Machine;
@@ -35,6 +36,7 @@ pub use evidence::{ForkSide, VerifiedEquivocation, VerifiedFork, verify_equivoca
 pub use finality::FinalityFault;
 pub use read::{VerifiedRead, verify_read};
 pub use trust::{Agreement, Level, Trust, TrustedHeader, TrustedValidator};
+pub use witness::{StateVerifier, VerifiedTransition};
 
 /// What a proof file proved.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,10 +2,9 @@
 
 use chaoschain_schemas::{FinalityProof, ReadProof};
 use chaoschain_state::domain::Machine;
-use chaoschain_state::{Key, Value};
+use chaoschain_state::{Key, ShownState, Value};
 use serde_json::Value as Json;
 
-use super::proven::ProvenState;
 use super::{Level, Trust, TrustedHeader, VerifyError};
 use crate::named;
 
@@ -43,7 +42,7 @@ pub fn verify_read(
     machine: Option<&dyn Machine>,
 ) -> Result<VerifiedRead, VerifyError> {
     let header = trust.check_header(&proof.header, finality)?;
-    let state = ProvenState::check(&header.header, proof)?;
+    let state = ShownState::of_proof(&header.header.sub_roots, &proof.sub_trees)?;
     let value = machine.map(|machine| {
         check_domain(machine, trust, &header)?;
         named::answer(machine, &header.header, &proof.read, &proof.arguments, &state)

@@ -58,6 +58,10 @@ pub enum Level {
     /// Besides, the domain's own code read them: the JSON answer follows from the proven bytes.
     #[serde(rename = "decoded by the domain's schema")]
     DecodedBySchema,
+    /// Besides, the domain's rules, in the version that was in force, were run again: the roots after the block follow from
+    /// the roots before it.
+    #[serde(rename = "re-execution with the rules in force")]
+    ReExecuted,
 }
 
 impl std::fmt::Display for Level {
@@ -65,6 +69,7 @@ impl std::fmt::Display for Level {
         f.write_str(match self {
             Self::SignaturesAndProofs => "signatures and proofs",
             Self::DecodedBySchema => "decoded by the domain's schema",
+            Self::ReExecuted => "re-execution with the rules in force",
         })
     }
 }

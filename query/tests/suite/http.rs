@@ -12,7 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chaoschain_query::http::{openapi, router};
 use chaoschain_query::limits::REQUESTS_MAX;
-use chaoschain_query::verify::{EventContent, Level, Verified, verify_block, verify_file};
+use chaoschain_query::verify::{EventContent, Level, StateVerifier, Verified, verify_block, verify_file};
 use chaoschain_query::{Ask, At, Query, QueryError};
 use chaoschain_schemas::Height;
 use chaoschain_society::Society;
@@ -334,5 +334,34 @@ async fn the_description_is_of_this_interface() {
             assert_ne!(refusal["code"], "read_unknown", "{path}");
         }
     }
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn witnesses_are_served_while_the_state_before_is_kept() {
+    let node = Node::start().await;
+    let router = router(Query::new(node.projection.clone()));
+    for height in 1..=3 {
+        let response = get_with(&router, &format!("/v1/blocks/{height}/witness"), &[]).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/msgpack");
+        let file = bytes(response).await;
+        let trust = node.trust();
+        let verified = StateVerifier::new(&trust, &Society).verify_file(&file).unwrap();
+        assert_eq!(verified.block.header().height, Height(height));
+        assert_eq!(verified.level, Level::ReExecuted);
+    }
+    for (path, status, code) in [
+        ("/v1/blocks/0/witness", StatusCode::BAD_REQUEST, "argument_wrong"),
+        ("/v1/blocks/4/witness", StatusCode::NOT_FOUND, "block_unknown"),
+        ("/v1/blocks/x/witness", StatusCode::BAD_REQUEST, "argument_wrong"),
+    ] {
+        let (got, body) = get(&router, path).await;
+        assert_eq!((got, body["code"].as_str()), (status, Some(code)), "{path}");
+    }
+    let node = node.restart().await;
+    let query = Query::new(node.projection.clone());
+    let error = query.witness(Height(2), &Ask::default()).await.unwrap_err();
+    assert_eq!(error.code(), "outside_window");
     node.close().await;
 }

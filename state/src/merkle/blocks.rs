@@ -12,13 +12,14 @@
 //! level k               hashes of complete sub-trees of 256^k leaves
 //! node over 2^k leaves  bit 64 − k, and of a larger, incomplete right edge bit 63 − (log2 of its left part)
 //! frontier              size u64 BE, then the hash of the sub-tree of each 1 bit of it, highest first
+//! shown frontier        of two or more such hashes the first 31 bytes each, highest first; else no bytes
 //! ```
 
 use std::collections::BTreeMap;
 
 use chaoschain_schemas::Hash;
 
-use super::proof::write;
+use super::proof::{widen, write};
 use super::{leaf_hash, node_hash, short, value_hash};
 
 /// Hashes in a whole tile.
@@ -77,7 +78,7 @@ pub enum BlocksError<E> {
 
 /// Bytes that are not a frontier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the stored frontier of the blocks tree is damaged: wrong length or a zero hash")]
+#[error("the frontier of the blocks tree is damaged: wrong length, a zero hash or another root")]
 pub struct FrontierError;
 
 /// All that is needed to append to the tree of headers: O(log n) hashes.
@@ -148,6 +149,34 @@ impl Frontier {
         let sound =
             rest.is_empty() && peaks.len() == len.count_ones() as usize && !peaks.contains(&Hash::ZERO);
         if sound { Ok(Self { len, peaks }) } else { Err(FrontierError) }
+    }
+}
+
+/// A frontier shown to whoever knows the root and the size already.
+impl Frontier {
+    /// What it takes besides root and size to append: of each peak what a parent commits to. A single peak is the root.
+    pub fn show(&self) -> Vec<u8> {
+        match &self.peaks[..] {
+            [] | [_] => Vec::new(),
+            peaks => peaks.iter().flat_map(short).collect(),
+        }
+    }
+
+    /// The frontier of `len` blocks with this root, out of what [`Frontier::show`] wrote. There is one at most, and no other
+    /// bytes give it: the root commits to each of them.
+    ///
+    /// # Errors
+    /// [`FrontierError`], when the bytes do not give the root.
+    pub fn shown(len: u64, root: Hash, bytes: &[u8]) -> Result<Self, FrontierError> {
+        let (shorts, rest) = bytes.as_chunks::<31>();
+        let peaks = match (len.count_ones(), shorts) {
+            (0, []) => Vec::new(),
+            (1, []) => vec![root],
+            (2.., _) if shorts.len() == len.count_ones() as usize => shorts.iter().map(widen).collect(),
+            _ => return Err(FrontierError),
+        };
+        let frontier = Self { len, peaks };
+        if rest.is_empty() && frontier.root() == root { Ok(frontier) } else { Err(FrontierError) }
     }
 }
 

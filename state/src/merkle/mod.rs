@@ -39,10 +39,10 @@ use std::ops::Bound;
 
 use chaoschain_schemas::{Hash, Purpose, limits};
 
-pub use blocks::Frontier;
+pub use blocks::{Frontier, FrontierError};
 pub use listed::prove_entry;
-pub use proof::{Incomplete, Lookup, ProofError, Pruned};
-pub use prove::RangeProof;
+pub use proof::{Incomplete, Lookup, ProofError, ProofLimits, Pruned};
+pub use prove::{RangeProof, Shown};
 pub use pruned::PrunedError;
 pub use tree::{Builder, Memory, Tree, Update};
 pub use version::{Range, Value, Version};

@@ -30,12 +30,20 @@ use super::{DEPTH_MAX, Short, bit_of, common_bits, leaf_hash, node_hash};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProofError {
-    /// More bytes than [`limits::PROOF_BYTES_MAX`].
-    #[error("the proof has {0} bytes, at most {max} are read", max = limits::PROOF_BYTES_MAX)]
-    TooLong(usize),
-    /// More elements than [`limits::PROOF_ELEMENTS_MAX`].
-    #[error("the proof has more than {} elements", limits::PROOF_ELEMENTS_MAX)]
-    TooManyElements,
+    /// More bytes than are read.
+    #[error("the proof has {bytes} bytes, at most {max} are read")]
+    TooLong {
+        /// How many there are.
+        bytes: usize,
+        /// How many are read: [`limits::PROOF_BYTES_MAX`], but in a witness.
+        max: usize,
+    },
+    /// More elements than are read.
+    #[error("the proof has more than {max} elements")]
+    TooManyElements {
+        /// How many are read: [`limits::PROOF_ELEMENTS_MAX`], but in a witness.
+        max: usize,
+    },
     /// The bytes end within an element or before the tree is complete.
     #[error("the proof ends too early")]
     Truncated,
@@ -60,6 +68,22 @@ pub enum ProofError {
     /// A node, or the whole tree, with nothing opened under it.
     #[error("the proof has a part that opens nothing")]
     OpensNothing,
+}
+
+/// How large a pruned tree may be that is read. Checked before anything is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProofLimits {
+    /// The most bytes.
+    pub bytes: usize,
+    /// The most leaves, nodes and hashes.
+    pub elements: usize,
+}
+
+impl Default for ProofLimits {
+    /// Those of a proof.
+    fn default() -> Self {
+        Self { bytes: limits::PROOF_BYTES_MAX, elements: limits::PROOF_ELEMENTS_MAX }
+    }
 }
 
 /// What a proof says of a key.
@@ -123,16 +147,26 @@ pub(super) mod write {
 impl Pruned {
     /// Reads a pruned tree and checks its form; the caller compares its root with a trusted one.
     pub fn parse(bytes: &[u8]) -> Result<Self, ProofError> {
-        if bytes.len() > limits::PROOF_BYTES_MAX {
-            return Err(ProofError::TooLong(bytes.len()));
+        Self::parse_within(bytes, ProofLimits::default())
+    }
+
+    /// [`Pruned::parse`] under other limits than those of a proof.
+    pub fn parse_within(bytes: &[u8], limits: ProofLimits) -> Result<Self, ProofError> {
+        if bytes.len() > limits.bytes {
+            return Err(ProofError::TooLong { bytes: bytes.len(), max: limits.bytes });
         }
-        let elements = read(bytes)?;
+        let elements = read(bytes, limits.elements)?;
         let root = check(&elements)?;
         Ok(Self { elements, root })
     }
 
     pub(super) fn from_parts(elements: Vec<Element>, root: Hash) -> Self {
         Self { elements, root }
+    }
+
+    /// How many leaves, nodes and hashes it has.
+    pub fn element_count(&self) -> usize {
+        self.elements.len()
     }
 
     /// The root of the whole tree.
@@ -291,13 +325,13 @@ impl Elements {
 }
 
 /// Splits bytes into elements.
-fn read(bytes: &[u8]) -> Result<Vec<Element>, ProofError> {
+fn read(bytes: &[u8], max: usize) -> Result<Vec<Element>, ProofError> {
     let mut elements = Elements::default();
     let mut rest = bytes;
     let mut missing = usize::from(!bytes.is_empty());
     while missing > 0 {
-        if elements.list.len() == limits::PROOF_ELEMENTS_MAX {
-            return Err(ProofError::TooManyElements);
+        if elements.list.len() >= max {
+            return Err(ProofError::TooManyElements { max });
         }
         match take(&mut rest, 1)?[0] {
             write::HASH => elements.push(Element::Hash(array(take(&mut rest, 31)?))),

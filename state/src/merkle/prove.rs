@@ -1,11 +1,11 @@
 //! Proofs out of a version: the parts of the tree that answer a question, everything else by hash.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use super::arena::{Arena, NONE, is_leaf, key_words};
 use super::proof::write;
-use super::version::Version;
+use super::version::{Value, Version};
 use super::{bit_of, value_hash};
 
 /// A proof of what lies in a range, or in the first part of it.
@@ -16,6 +16,16 @@ pub struct RangeProof {
     /// The last key that the proof covers, if the limit was reached before the end of the range: the proof is
     /// complete from the start of the range up to and with this key. None if it is complete for all of the range.
     pub last: Option<Vec<u8>>,
+}
+
+/// What answers many questions of one tree: a pruned tree, and the records that were asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// The pruned tree.
+    pub bytes: Vec<u8>,
+    /// The records at the keys and in the ranges, ascending by key. What is opened only to show that a key is absent, or
+    /// where a range ends, is not among them.
+    pub records: Vec<(Vec<u8>, Value)>,
 }
 
 impl Version {
@@ -64,6 +74,40 @@ impl Version {
             }
         }
         RangeProof { bytes: self.open(&open), last }
+    }
+
+    /// One proof for `keys`, whether they are there or not, and for `ranges`, both ends included, together with their
+    /// records. What is opened is what [`Version::prove`] opens for the keys and [`Version::prove_range`] for each range
+    /// without a limit, so the same keys and ranges in any order give the same bytes.
+    pub fn show(&self, keys: &[&[u8]], ranges: &[(&[u8], &[u8])]) -> Shown {
+        if self.top() == NONE {
+            return Shown { bytes: Vec::new(), records: Vec::new() };
+        }
+        let arena = self.arena();
+        let arrival = |key: &[u8]| arena.descend(self.top(), &key_words(key));
+        let mut open = BTreeSet::new();
+        let mut records = BTreeMap::new();
+        for key in keys {
+            let link = arrival(key);
+            open.insert(link);
+            let here = arena.key(link);
+            if here == *key {
+                records.insert(here, link);
+            }
+        }
+        for (from, to) in ranges {
+            open.extend([arrival(from), arrival(to)]);
+            let mut range = self.range(from, Bound::Included(to));
+            while let Some((link, key)) = range.next_leaf() {
+                open.insert(link);
+                records.insert(key, link);
+            }
+        }
+        if open.is_empty() {
+            open.insert(arrival(&[]));
+        }
+        let records = records.into_iter().map(|(key, link)| (key, arena.value(link).into()));
+        Shown { bytes: self.open(&open), records: records.collect() }
     }
 
     /// The pruned tree with these leaves opened.

@@ -241,6 +241,14 @@ PROOF_FILE = Structure(
     bytes_max=4 * KIB * KIB,
 )
 
+WITNESS_FILE = Structure(
+    {
+        "version": VERSION_1, "parent": SIGNED_HEADER, "block": Bytes(), "blocks": Bytes(),
+        "sub_trees": List(PART, ascending=lambda part: part["sub_tree"]), "finality": Optional(FINALITY),
+    },
+    bytes_max=64 * KIB * KIB,
+)
+
 # The society
 
 SCORE = Score()

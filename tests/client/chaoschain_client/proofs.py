@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 
 from .codec import decode, need
 from .formats import (
-    ATTESTATION, GENESIS, HEADER, PROOF_FILE, PROOF_FILE_1, keyed, open_envelope, signature_holds,
+    ATTESTATION, GENESIS, HEADER, PROOF_FILE, PROOF_FILE_1, WITNESS_FILE, keyed, open_envelope, signature_holds,
 )
-from .tree import Pruned, state_root
+from .tree import Pruned, node_hash, state_root
 
 BLOCKS = 1
 ATTESTATIONS_MAX = 256
@@ -123,9 +123,37 @@ def _believed(signed, finality, trust):
     return header, header_hash, "producer-signed"
 
 
+def verify_witness(data, trust):
+    """Checks what a witness shows of the state before its block. The rules are not run here."""
+    file = decode(WITNESS_FILE, data)
+    proved = Proved("witness", *_believed(file["parent"], file["finality"], trust))
+    need(all(part["sub_tree"] != BLOCKS for part in file["sub_trees"]), "root_wrong", "the tree of blocks as a part")
+    _parts(file["sub_trees"], proved)
+    _frontier(file["blocks"], proved.header)
+    return proved
+
+
+def _frontier(shown, parent):
+    """The peaks of the tree of blocks give its root."""
+    height, root = parent["height"], parent["sub_roots"][BLOCKS]
+    logs = [log for log in range(63, -1, -1) if height >> log & 1]
+    peaks = [shown[at : at + 31] for at in range(0, len(shown), 31)]
+    need(len(peaks) == (len(logs) if len(logs) > 1 else 0), "root_wrong", "the number of peaks")
+    if peaks:
+        right = peaks.pop()
+        for peak, log in zip(reversed(peaks), reversed(logs[:-1])):
+            right = node_hash(63 - log, peak, right)
+        need(right == root, "root_wrong", "the tree of blocks")
+
+
 def _read(proof, proved):
+    _parts(proof["sub_trees"], proved)
+    proved.read, proved.arguments = proof["read"], tuple(proof["arguments"])
+
+
+def _parts(sub_trees, proved):
     roots = proved.header["sub_roots"]
-    for part in proof["sub_trees"]:
+    for part in sub_trees:
         number, tree = part["sub_tree"], Pruned(part["tree"])
         need(number < len(roots) and tree.root == roots[number], "root_wrong", f"the root of sub-tree {number}")
         for record in part["records"]:
@@ -133,7 +161,6 @@ def _read(proof, proved):
             need(present, "record_wrong", f"the record {record['key'].hex()}")
             proved.records[number, record["key"]] = record["value"]
         proved.parts[number] = tree
-    proved.read, proved.arguments = proof["read"], tuple(proof["arguments"])
 
 
 def _event(proof, proved):

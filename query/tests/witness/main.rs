@@ -1,0 +1,9 @@
+//! Whoever has a witness decides about a block as whoever has the state.
+#![allow(clippy::unwrap_used)]
+
+mod chain;
+mod differential;
+mod golden;
+mod parlour;
+mod societies;
+mod tampering;
