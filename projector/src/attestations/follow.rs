@@ -12,7 +12,8 @@ use chaoschain_state::CONTROL;
 use futures::stream::{self, BoxStream, StreamExt as _};
 use serde_json::json;
 
-use super::tracker::{Electorate, Heard, Place, Word};
+use super::electorate::{Electorate, key_in};
+use super::tracker::{Heard, Place, Word};
 use super::{Attestations, Known, evidence, hash_at};
 use crate::head::Head;
 use crate::private_file::replace_file;
@@ -116,7 +117,7 @@ impl Attestations {
         let mut known = self.known();
         let known = &mut *known;
         self.advance(known, head);
-        for signed in known.tracker.unpark(&known.electorate) {
+        for signed in known.tracker.unpark(&known.electorates) {
             equivocations.extend(self.hear(known, signed));
         }
         let mut caught_up = false;
@@ -143,11 +144,14 @@ impl Attestations {
         known.head = head.height();
         let control = head.state.sub_roots()[usize::from(CONTROL)];
         if control != known.control {
-            known.electorate = Electorate::of(&head.state);
+            let newest = Electorate::of(&head.state);
+            known.electorates.advance(newest, known.head, |account| key_in(&head.state, account));
             known.control = control;
+        } else {
+            known.electorates.unchanged(known.head);
         }
         let hash_at = |height| hash_at(&self.0.history, height);
-        known.tracker.settle(&known.electorate, &Place { head: known.head, hash_at: &hash_at });
+        known.tracker.settle(&known.electorates, &Place { head: known.head, hash_at: &hash_at });
     }
 
     /// Takes in one attestation. The cheap questions come first: only what may count is worth a verification.
@@ -167,7 +171,7 @@ impl Attestations {
         if attestation.chain != self.0.chain {
             return Err("chain_wrong");
         }
-        let member = known.electorate.members.get(&validator).ok_or("validator_unknown")?;
+        let member = known.electorates.member(&validator).ok_or("validator_unknown")?;
         if known.tracker.is_condemned(&validator) {
             return Err("validator_equivocated");
         }

@@ -4,7 +4,7 @@
 //! newest words it has said, and holds them against this node's own chain:
 //!
 //! - **Final** is the greatest height that more than two thirds of the weight attest, at that height or above, by
-//!   attestations of blocks of this node's chain. It never goes back, and is known again after a restart.
+//!   attestations of blocks of this node's chain; the weight is that of the set of validators of that height. It never goes back, and is known again after a restart.
 //! - **Highest attested** is the greatest height that more than a third of the weight attests, on whatever chain: among so
 //!   much weight is an honest validator, which had folded a block there. The greatest height that *anyone* names would
 //!   not do: a single liar could then stop all producers.
@@ -17,6 +17,7 @@
 //! - Everything is bounded: how many words a validator may have at, below and above the head, checkpoints, files.
 
 mod checkpoint;
+mod electorate;
 mod evidence;
 mod follow;
 mod history;
@@ -35,9 +36,10 @@ use tokio::sync::watch;
 
 pub use checkpoint::CHECKPOINTS_MAX;
 pub(crate) use checkpoint::{Checkpoint, FINALITY};
+pub(crate) use electorate::Electorate;
+use electorate::Electorates;
 use history::History;
-pub(crate) use tracker::Electorate;
-use tracker::{Place, Tally, Tracker, Word};
+use tracker::{Place, Reached, Tally, Tracker, Word};
 use weights::Share;
 
 use crate::head::Head;
@@ -106,8 +108,8 @@ struct Shared {
 
 /// What is known of the validators.
 struct Known {
-    electorate: Electorate,
-    /// The root of the sub-tree that the electorate was read from.
+    electorates: Electorates,
+    /// The root of the sub-tree that the newest electorate was read from.
     control: Hash,
     head: Height,
     tracker: Tracker,
@@ -145,10 +147,10 @@ impl Attestations {
                 checkpoint = None;
             }
         }
-        let electorate = Electorate::of(&head.state);
+        let electorates = Electorates::new(Electorate::of(&head.state), head.height());
         for (attestation, signed) in checkpoint.iter().flat_map(Checkpoint::words) {
             let Some(attestation) = attestation else { continue };
-            if electorate.members.contains_key(&attestation.validator) {
+            if electorates.member(&attestation.validator).is_some() {
                 let hash_at = |height| hash_at(&history, height);
                 let place = Place { head: head.height(), hash_at: &hash_at };
                 let (height, header_hash) = (attestation.height, attestation.header_hash);
@@ -157,9 +159,9 @@ impl Attestations {
             }
         }
         let point = checkpoint.as_ref().map(|checkpoint| checkpoint.point);
-        let highest = tracker.tally(&electorate).highest.max(point.map_or(Height(0), |point| point.height));
+        let highest = tracker.tally(&electorates).highest.max(point.map_or(Height(0), |point| point.height));
         let known = Known {
-            electorate,
+            electorates,
             control: head.state.sub_roots()[usize::from(CONTROL)],
             head: head.height(),
             tracker,
@@ -206,7 +208,7 @@ impl Attestations {
     /// The validators that have weight, by ascending account, with what each has said last.
     pub fn validators(&self) -> Vec<ValidatorWord> {
         let known = self.known();
-        let word = |(account, member): (&AccountId, &tracker::Member)| {
+        let word = |(account, member): (&AccountId, &electorate::Member)| {
             let newest = known.tracker.newest_of(account);
             ValidatorWord {
                 account: *account,
@@ -217,7 +219,7 @@ impl Attestations {
                 equivocated: known.tracker.is_condemned(account),
             }
         };
-        known.electorate.members.iter().map(word).collect()
+        known.electorates.newest().members.iter().map(word).collect()
     }
 
     /// The newest attestation of each validator that is of this node's chain, at or above `height`, by ascending account.
@@ -257,17 +259,22 @@ impl Attestations {
 
     /// Draws the conclusions from what is known; whether more than two thirds are against this node's chain.
     fn conclude(&self, known: &mut Known) -> bool {
-        let Tally { finalized, highest, conflict } = known.tracker.tally(&known.electorate);
+        let Tally { finalized, highest, conflict } = known.tracker.tally(&known.electorates);
         let before = known.checkpoint.as_ref().map(|checkpoint| checkpoint.point.height);
+        let hash_at = |height| hash_at(&self.0.history, height);
+        // What any set makes final is: the newest of them.
         let newer = finalized
-            .filter(|(height, _)| before.is_none_or(|before| before < *height))
-            .and_then(|(height, weight)| known.checkpoint_at(height, weight));
+            .into_iter()
+            .rev()
+            .find(|reached| before.is_none_or(|before| before < reached.height))
+            .and_then(|reached| known.checkpoint_at(&reached, &hash_at));
         let newest = newer.as_ref().map(|checkpoint| checkpoint.point.height).or(before);
         // First, so that whoever sees what is final sees no less attested.
         self.0.highest_attested.store(highest.max(newest.unwrap_or(Height(0))).0, Ordering::Release);
         if let Some(checkpoint) = newer {
             self.0.writer.finalized(checkpoint.clone());
             self.0.finalized.send_replace(Some(checkpoint.point));
+            known.electorates.forget(checkpoint.point.height);
             known.checkpoint = Some(checkpoint);
         }
         conflict
@@ -275,14 +282,23 @@ impl Attestations {
 }
 
 impl Known {
-    fn checkpoint_at(&self, height: Height, weight: u64) -> Option<Checkpoint> {
-        let member = |account| self.electorate.members.get(account).map_or(0, |member| member.weight);
-        let covering = self.tracker.covering(height).map(|(account, word)| (member(account), word));
-        let mut covering: Vec<_> = covering.collect();
-        let header_hash = covering.iter().find(|(_, word)| word.height == height)?.1.header_hash;
+    fn checkpoint_at(
+        &self,
+        reached: &Reached,
+        hash_at: &dyn Fn(Height) -> Option<Hash>,
+    ) -> Option<Checkpoint> {
+        let Reached { span, height, weight } = *reached;
+        let electorate = &self.electorates.spans().get(span)?.electorate;
+        let covering = self.tracker.covering(height);
+        let mut covering: Vec<_> = covering
+            .filter_map(|(account, word)| Some((electorate.members.get(account)?.weight, word)))
+            .collect();
+        let said = covering.iter().find(|(_, word)| word.height == height);
+        // The last block of a set may be named by nobody: later words speak for it.
+        let header_hash = said.map(|(_, word)| word.header_hash).or_else(|| hash_at(height))?;
         // The weightiest first, so that the fewest make it final.
         covering.sort_by_key(|(weight, _)| std::cmp::Reverse(*weight));
-        let (total, mut sum) = (self.electorate.total, 0_u64);
+        let (total, mut sum) = (electorate.total, 0_u64);
         let mut attestations = Vec::new();
         for (weight, word) in covering {
             if Share::TwoThirds.is_exceeded(sum, total) {

@@ -2,11 +2,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use chaoschain_schemas::control::{Account, Validators};
-use chaoschain_schemas::{AccountId, EquivocationProof, Hash, Height, PublicKey, SignedAttestation};
-use chaoschain_state::control::keys;
-use chaoschain_state::{BaseView, StateVersion, View};
+use chaoschain_schemas::{AccountId, EquivocationProof, Hash, Height, SignedAttestation};
 
+use super::electorate::{Electorates, Member};
 use super::weights::{Share, highest};
 
 /// How many attestations of a validator are kept at or below the head, to tell equivocation; the newest stay.
@@ -16,38 +14,6 @@ pub(super) const AHEAD_MAX: usize = 64;
 /// How many attestations said to be a validator's, under another key than its current one, wait for a rotation that this
 /// node has not folded yet.
 pub(super) const PARKED_MAX: usize = 8;
-
-/// The validators of a state that have weight, with their current keys.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Electorate {
-    pub(crate) members: BTreeMap<AccountId, Member>,
-    pub(super) total: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Member {
-    pub(super) weight: u64,
-    pub(crate) key: PublicKey,
-}
-
-impl Electorate {
-    pub(crate) fn of(state: &StateVersion) -> Self {
-        let view = BaseView::new(state);
-        let view: &dyn View = &view;
-        let validators: Validators = view.record(&keys::validators()).unwrap_or_default();
-        let with_weight = validators.members.into_iter().filter(|member| member.weight > 0);
-        let mut electorate = Self::default();
-        for validator in with_weight {
-            // A weight without an account cannot speak; it still counts as a part of the whole.
-            electorate.total = electorate.total.saturating_add(validator.weight);
-            if let Some(account) = view.record::<Account>(&keys::account(&validator.account)) {
-                let member = Member { weight: validator.weight, key: account.key };
-                electorate.members.insert(validator.account, member);
-            }
-        }
-        electorate
-    }
-}
 
 /// This node's chain, as far as it goes.
 pub(super) struct Place<'a> {
@@ -94,12 +60,23 @@ struct Voice {
 /// What follows from all words together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Tally {
-    /// The newest height that more than two thirds attest on this node's chain, with their weight.
-    pub(super) finalized: Option<(Height, u64)>,
+    /// Of each set of validators, oldest first: the newest of its heights that more than two thirds of it attest on
+    /// this node's chain.
+    pub(super) finalized: Vec<Reached>,
     /// The greatest height that more than a third attests, on whatever chain.
     pub(super) highest: Height,
     /// Whether more than two thirds say that this node's chain is not the one.
     pub(super) conflict: bool,
+}
+
+/// A height that a set of validators makes final.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reached {
+    /// Which set, as it stands among the [`Electorates`].
+    pub(super) span: usize,
+    pub(super) height: Height,
+    /// The weight that attests it.
+    pub(super) weight: u64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -154,10 +131,10 @@ impl Tracker {
     }
 
     /// Takes out what was parked and is signed with what is now the validator's key.
-    pub(super) fn unpark(&mut self, electorate: &Electorate) -> Vec<SignedAttestation> {
+    pub(super) fn unpark(&mut self, electorates: &Electorates) -> Vec<SignedAttestation> {
         let mut out = Vec::new();
         for (account, voice) in &mut self.voices {
-            let Some(member) = electorate.members.get(account) else { continue };
+            let Some(member) = electorates.member(account) else { continue };
             let of_now = |signed: &SignedAttestation| signed.key == member.key;
             let (ready, parked): (VecDeque<_>, _) = voice.parked.drain(..).partition(of_now);
             voice.parked = parked;
@@ -167,29 +144,35 @@ impl Tracker {
     }
 
     /// Judges what this node has come up to, and forgets who is no validator any more.
-    pub(super) fn settle(&mut self, electorate: &Electorate, place: &Place<'_>) {
-        self.voices.retain(|account, voice| voice.equivocated || electorate.members.contains_key(account));
+    pub(super) fn settle(&mut self, electorates: &Electorates, place: &Place<'_>) {
+        self.voices.retain(|account, voice| voice.equivocated || electorates.member(account).is_some());
         for voice in self.voices.values_mut() {
             voice.settle(place);
         }
     }
 
-    pub(super) fn tally(&self, electorate: &Electorate) -> Tally {
-        let (mut ours, mut any, mut against) = (Vec::new(), Vec::new(), 0_u64);
-        for (account, voice) in self.counted() {
-            let Some(Member { weight, .. }) = electorate.members.get(account) else { continue };
-            ours.extend(voice.newest_on_chain.as_ref().map(|word| (word.height, *weight)));
-            any.extend(voice.newest().map(|height| (height, *weight)));
-            if voice.newest_settled().is_some_and(|settled| !settled.on_chain) {
-                against = against.saturating_add(*weight);
+    pub(super) fn tally(&self, electorates: &Electorates) -> Tally {
+        let mut tally = Tally { finalized: Vec::new(), highest: Height(0), conflict: false };
+        for (number, span) in electorates.spans().iter().enumerate() {
+            let (mut ours, mut any, mut against) = (Vec::new(), Vec::new(), 0_u64);
+            for (account, voice) in self.counted() {
+                let Some(Member { weight, .. }) = span.electorate.members.get(account) else { continue };
+                let spoken = |height: Height| Some((span.within(height)?, *weight));
+                ours.extend(voice.newest_on_chain.as_ref().and_then(|word| spoken(word.height)));
+                any.extend(voice.newest().and_then(spoken));
+                let settled = voice.newest_settled().filter(|settled| !settled.on_chain);
+                if settled.is_some_and(|settled| span.within(settled.word.height).is_some()) {
+                    against = against.saturating_add(*weight);
+                }
             }
+            let total = span.electorate.total;
+            let reached = highest(&ours, total, Share::TwoThirds);
+            tally.finalized.extend(reached.map(|(height, weight)| Reached { span: number, height, weight }));
+            let attested = highest(&any, total, Share::Third).map_or(Height(0), |(height, _)| height);
+            tally.highest = tally.highest.max(attested);
+            tally.conflict |= Share::TwoThirds.is_exceeded(against, total);
         }
-        let total = electorate.total;
-        Tally {
-            finalized: highest(&ours, total, Share::TwoThirds),
-            highest: highest(&any, total, Share::Third).map_or(Height(0), |(height, _)| height),
-            conflict: Share::TwoThirds.is_exceeded(against, total),
-        }
+        tally
     }
 
     /// The newest word of each validator that is of this node's chain, at or above `height`.
@@ -272,9 +255,10 @@ impl Voice {
 mod tests {
     use std::collections::BTreeSet;
 
-    use chaoschain_schemas::{Blob, Signature};
+    use chaoschain_schemas::{Blob, PublicKey, Signature};
     use proptest::prelude::*;
 
+    use super::super::electorate::Electorate;
     use super::*;
 
     fn account(number: u8) -> AccountId {
@@ -295,10 +279,15 @@ mod tests {
         Word { height: Height(height), header_hash, signed }
     }
 
-    fn electorate(weights: &[u64]) -> Electorate {
+    fn set(since: u64, weights: &[u64]) -> Electorate {
         let member =
             |(number, weight): (u8, &u64)| (account(number), Member { weight: *weight, key: key(number) });
-        Electorate { members: (0..).zip(weights).map(member).collect(), total: weights.iter().sum() }
+        let members = (0..).zip(weights).filter(|(_, weight)| **weight > 0).map(member).collect();
+        Electorate { members, total: weights.iter().sum(), since: Height(since) }
+    }
+
+    fn electorate(weights: &[u64]) -> Electorates {
+        Electorates::new(set(0, weights), Height(0))
     }
 
     /// The chain has header 0 at every height up to the head.
@@ -331,7 +320,12 @@ mod tests {
             settled.max_by_key(|(_, height, _)| *height).is_some_and(|(.., header)| *header != 0)
         });
         Tally {
-            finalized: (0..=head).rev().map(|at| (Height(at), ours(at))).find(|(_, sum)| 3 * sum > 2 * total),
+            finalized: (0..=head)
+                .rev()
+                .map(|at| Reached { span: 0, height: Height(at), weight: ours(at) })
+                .find(|reached| 3 * reached.weight > 2 * total)
+                .into_iter()
+                .collect(),
             highest: Height((0..20).rev().find(|at| 3 * any(*at) > total).unwrap_or(0)),
             conflict: 3 * against > 2 * total,
         }
@@ -409,10 +403,45 @@ mod tests {
         let mut tracker = Tracker::default();
         tracker.park(account(0), word(7, 1, 0).signed);
         tracker.park(account(0), word(8, 1, 0).signed);
-        let mut electorate = electorate(&[1]);
-        assert_eq!(tracker.unpark(&electorate), []);
-        electorate.members.insert(account(0), Member { weight: 1, key: key(7) });
-        assert_eq!(tracker.unpark(&electorate), [word(7, 1, 0).signed]);
-        assert_eq!(tracker.unpark(&electorate), []);
+        let mut electorates = electorate(&[1]);
+        assert_eq!(tracker.unpark(&electorates), []);
+        let mut rotated = set(0, &[1]);
+        rotated.members.insert(account(0), Member { weight: 1, key: key(7) });
+        electorates.advance(rotated, Height(1), |_| None);
+        assert_eq!(tracker.unpark(&electorates), [word(7, 1, 0).signed]);
+        assert_eq!(tracker.unpark(&electorates), []);
+    }
+
+    /// Of four validators two leave and two come with block 5; the two that stay have a third of either set.
+    #[test]
+    fn words_count_by_the_set_of_their_height() {
+        let mut electorates = electorate(&[1, 1, 1, 1]);
+        electorates.advance(set(0, &[1, 1, 1, 1]), Height(4), |_| None);
+        electorates.advance(set(6, &[0, 0, 1, 1, 1, 1]), Height(5), |_| None);
+        let mut tracker = Tracker::default();
+        let mut finalized = |words: &[(u8, u64)]| {
+            on_chain(9, |place| {
+                for (number, height) in words {
+                    tracker.hear(place, account(*number), word(*number, *height, 0));
+                }
+            });
+            let tally = tracker.tally(&electorates);
+            assert!(!tally.conflict);
+            tally
+                .finalized
+                .iter()
+                .map(|reached| (reached.span, reached.height.0, reached.weight))
+                .collect::<Vec<_>>()
+        };
+        // The new ones count nothing for what is before them, and the old ones nothing for what is after.
+        assert_eq!(finalized(&[(0, 9), (1, 9), (4, 5), (5, 5)]), []);
+        // One that stays speaks for both.
+        assert_eq!(finalized(&[(2, 7)]), [(0, 5, 3)]);
+        assert_eq!(finalized(&[(4, 8)]), [(0, 5, 3)]);
+        assert_eq!(finalized(&[(5, 9)]), [(0, 5, 3), (1, 7, 3)]);
+        assert_eq!(finalized(&[(3, 8)]), [(0, 5, 4), (1, 8, 3)]);
+        electorates.forget(Height(8));
+        tracker.settle(&electorates, &Place { head: Height(9), hash_at: &|_| None });
+        assert_eq!(tracker.newest_of(&account(0)), None);
     }
 }

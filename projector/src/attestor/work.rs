@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use chaoschain_events::attest::{Board, Posted, sign_attestation, verify_attestation};
 use chaoschain_events::log::LogError;
-use chaoschain_schemas::{ATTESTATION_VERSION, Attestation, Timestamp};
+use chaoschain_schemas::{ATTESTATION_VERSION, Attestation, Height, Timestamp};
 use futures::StreamExt as _;
 use tokio::sync::watch;
 
@@ -176,7 +176,13 @@ impl Work {
         if head.header.timestamp > latest() {
             return Some("block_from_future");
         }
-        let electorate = Electorate::of(&head.state);
+        let mut electorate = Electorate::of(&head.state);
+        if electorate.since > head.height() {
+            // The set that this block brings counts from the next one on.
+            let before =
+                head.height().0.checked_sub(1).and_then(|height| self.projection.head_at(Height(height)));
+            electorate = before.map_or(electorate, |before| Electorate::of(&before.state));
+        }
         let member = electorate.members.get(account).is_some_and(|member| member.key == key.public());
         if member { None } else { Some("not_validator") }
     }
