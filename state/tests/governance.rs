@@ -7,9 +7,9 @@ use chaoschain_schemas::control::{
 };
 use chaoschain_schemas::limits::{REASON_BYTES_MAX, SCHEDULE_AHEAD_MAX, SCHEDULED_MAX, VALIDATORS_MAX};
 use chaoschain_schemas::{Height, Micros};
-use chaoschain_state::control::keys;
+use chaoschain_state::control::{self, keys};
 use support::{
-    ANA, BO, CY, Given, SEALER, SPARE, Submission, change, change_of, decision, given, governed, grant,
+    ANA, BO, CY, Given, NOW, SEALER, SPARE, Submission, change, change_of, decision, given, governed, grant,
     grant_of, id, key, note, rotate, suspend,
 };
 
@@ -101,8 +101,12 @@ fn only_validators_sign_and_each_counts_once() {
 
 #[test]
 fn a_suspended_validator_cannot_sign_and_weighs_in_the_total() {
-    four()
-        .accepts(&suspend(&[ANA, BO, CY], DEE, true))
+    let suspended = four().accepts(&suspend(&[ANA, BO, CY], DEE, true));
+    let changes = chaoschain_state::Changes::new(&suspended.state);
+    let shown = control::read(&support::Guild, "validators", &[], NOW, &changes).unwrap();
+    assert_eq!(shown["suspended"], serde_json::json!([id(DEE)]));
+    assert_eq!(shown["members"].as_array().unwrap().len(), 4);
+    suspended
         .refuses(&suspend(&[ANA, BO, DEE], SEALER, false).nonce(1), "account_suspended")
         .refuses(&suspend(&[DEE, ANA, BO, CY], DEE, false), "account_suspended")
         .refuses(&suspend(&[ANA, BO], SEALER, false).nonce(1), "quorum_missing")

@@ -51,7 +51,7 @@ fn named_reads_answer_from_the_state() {
     });
     assert_eq!(read(&given, "account", &[&id(ANA).to_string()]), Ok(account));
     assert_eq!(read(&given, "account", &[&id(BO).to_string()]), Ok(Json::Null));
-    assert_eq!(read(&given, "validators", &[]), Ok(json!({ "members": [], "since": 0 })));
+    assert_eq!(read(&given, "validators", &[]), Ok(json!({ "members": [], "since": 0, "suspended": [] })));
     let parameters = json!({
         "kernel": { "time_step_max": 1, "valid_until_max": support::VALID_FOR_MAX,
             "registration": "Open", "author_events_max": 0, "author_window": 60_000_000,

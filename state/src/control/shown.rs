@@ -127,12 +127,14 @@ pub fn read(
         })),
         "validators" => {
             let mut shown = show(keys::validators());
+            let mut suspended = Vec::new();
             for member in shown.get_mut("members").and_then(Json::as_array_mut).into_iter().flatten() {
                 let id = member["account"].as_str().and_then(|id| id.parse::<AccountId>().ok());
                 let account = id.and_then(|id| view.record::<Account>(&keys::account(&id)));
-                member["suspended"] = json!(account.as_ref().is_some_and(|account| account.suspended));
+                suspended.extend(id.filter(|_| account.as_ref().is_some_and(|account| account.suspended)));
                 member["key"] = json!(account.map(|account| account.key));
             }
+            shown["suspended"] = json!(suspended);
             Ok(shown)
         }
         _ => machine.read(name, arguments, now, view),

@@ -55,11 +55,13 @@ def _parameters(proved):
 
 def _validators(proved):
     shown = _record(proved, CONTROL, b"\x04", VALIDATORS)
-    for member in shown["members"] if shown else ():
+    suspended = []
+    for member in shown["members"]:
         account = _account(proved, member["account"])
-        member["suspended"] = bool(account and account["suspended"])
+        if account and account["suspended"]:
+            suspended.append(member["account"])
         member["key"] = account and account["key"]
-    return shown
+    return {**shown, "suspended": suspended}
 
 
 def _profile(proved, agent):
