@@ -25,12 +25,14 @@
 
 mod arena;
 pub mod blocks;
+mod compare;
 mod fresh;
 mod listed;
 mod pages;
 mod proof;
 mod prove;
 mod pruned;
+mod region;
 mod tree;
 mod update;
 mod version;
@@ -40,10 +42,12 @@ use std::ops::Bound;
 use chaoschain_schemas::{Hash, Purpose, limits};
 
 pub use blocks::{Frontier, FrontierError};
+pub use compare::Difference;
 pub use listed::prove_entry;
 pub use proof::{Incomplete, Lookup, ProofError, ProofLimits, Pruned};
 pub use prove::{RangeProof, Shown};
 pub use pruned::PrunedError;
+pub use region::{Region, RegionError, SPREAD_DEPTH_MAX};
 pub use tree::{Builder, Memory, Tree, Update};
 pub use version::{Range, Value, Version};
 

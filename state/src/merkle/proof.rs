@@ -111,6 +111,16 @@ pub(super) enum Element {
     Node(u16, usize),
 }
 
+impl Element {
+    /// Where a node's right child is.
+    pub(super) const fn right(&self) -> Option<usize> {
+        match self {
+            Self::Node(_, right) => Some(*right),
+            Self::Hash(_) | Self::Leaf(..) => None,
+        }
+    }
+}
+
 /// A tree of which only some leaves are opened. Its [root](Pruned::root) is that of the whole tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pruned {
