@@ -18,6 +18,7 @@ use chaoschain_state::merkle::{leaf_hash, value_hash};
 use tokio::runtime::Handle;
 
 use crate::anchor::{Findings, Known, examine, is_in_place, report};
+use crate::divergence::trace;
 use crate::fold::{Fold, FoldError};
 use crate::genesis::open_genesis;
 use crate::head::Head;
@@ -145,7 +146,7 @@ async fn stop_for_log(projection: &Projection, code: &str, message: &str) {
 }
 
 /// Resolves when the projection is being closed.
-async fn closing(projection: &Projection) {
+pub(crate) async fn closing(projection: &Projection) {
     let mut condition = projection.watch_condition();
     while !projection.inner().closing.load(Ordering::Acquire) {
         if condition.changed().await.is_err() {
@@ -243,7 +244,7 @@ async fn subscribe(
 }
 
 /// Whether a failed read may succeed when it is tried again.
-fn passes(error: &LogError) -> bool {
+pub(crate) fn passes(error: &LogError) -> bool {
     matches!(error, LogError::Io { .. } | LogError::Unavailable { .. })
 }
 
@@ -280,6 +281,13 @@ fn own_block(projection: &Projection, message: &Bytes) -> Option<Arc<VerifiedBlo
 }
 
 fn fold(projection: &Projection, verified: &Receiver<Vec<Brought>>, runtime: &Handle) {
+    fold_all(projection, verified, runtime);
+    if let Some(diverged) = projection.inner().diverged.get() {
+        runtime.block_on(trace(projection, diverged));
+    }
+}
+
+fn fold_all(projection: &Projection, verified: &Receiver<Vec<Brought>>, runtime: &Handle) {
     // What is archived may lie beyond the whole log, and then nothing comes.
     if projection.check_archived_tail() == Taken::Stop {
         return;

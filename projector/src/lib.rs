@@ -6,7 +6,8 @@
 //!
 //! What validators say of the chain comes beside it: [`attestations`] draws finality from their words, [`attestor`] is a
 //! validator's own. And logs can lose or change what they had: [`anchor`] finds our place in one, or writes down why there is
-//! none, [`archive`] keeps every block when the log is elsewhere, and [`restore`] puts lost ones back.
+//! none, [`archive`] keeps every block when the log is elsewhere, and [`restore`] puts lost ones back. Where a producer's fold and ours
+//! disagree, both results stay readable ([`Divergence`]).
 //!
 //! # Invariants
 //! - Memory first, redb behind: rows, height and root become durable together, never one without the others.
@@ -17,6 +18,7 @@ mod anchor;
 mod archive;
 mod attestations;
 mod attestor;
+mod divergence;
 mod evidence;
 pub mod fold;
 mod follower;
@@ -40,6 +42,7 @@ pub use attestor::{
     ATTEST_INTERVAL, AttestError, Attestor, AttestorOptions, AttestorStatus, CLOCK_TOLERANCE,
     PUBLISH_PATIENCE,
 };
+pub use divergence::{DESCENDANTS_MAX, Divergence, DivergenceStatus};
 pub use evidence::write_fork;
 pub use fold::{BlockLimits, Fold, FoldError, Folded, Producer, Proposed, Verdict};
 pub use genesis::{Beginning, GenesisError, open_genesis, seal_genesis};

@@ -224,7 +224,25 @@ async fn a_wrong_root_in_the_log_stops_the_node_with_evidence() {
     let evidence = std::fs::read_to_string(evidence.unwrap()).unwrap();
     assert!(evidence.contains("state_diverged") && evidence.contains(&good.hash.to_string()));
     assert_eq!(node.projection.head().hash, good.hash);
+
+    // What was computed stays readable, beside what the header says.
+    let divergence = node.projection.divergence().unwrap();
+    assert_eq!(divergence.header_hash, wrong.header_hash());
+    assert_eq!(divergence.state.root(), block.header().state_root);
+    assert_eq!(divergence.state.tree(2).unwrap().get(slot_key(1).as_bytes()).unwrap()[..], [1]);
+    let told = node.projection.status().divergence.unwrap();
+    assert_eq!((told.height, told.committed_root), (block.header().height, Hash::new([1; 32])));
+    assert_eq!(told.computed_root, block.header().state_root);
+    // Only the state root differs here, no sub-tree's.
+    assert_eq!((told.sub_tree, told.sub_tree_name), (3, "state"));
+    assert_eq!((told.attested_weight, told.total_weight, told.this_node_is_faulty), (0, 2, false));
     node.close().await;
+
+    // The same program comes to the same again.
+    let again = open(&dir.path().join("a"), &log).await;
+    assert!(again.projection.wait_cursor(Sequence(3)).await.is_err());
+    assert_eq!(again.projection.divergence().unwrap().state.root(), block.header().state_root);
+    again.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

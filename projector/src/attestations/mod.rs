@@ -227,6 +227,13 @@ impl Attestations {
         self.known().tracker.covering(height).map(|(_, word)| word.signed.clone()).collect()
     }
 
+    /// The weight of the validators that have attested a header that `is_one`, whether or not this node has the block, and
+    /// the weight of all.
+    pub(crate) fn weight_of(&self, is_one: &dyn Fn(&Hash) -> bool) -> (u64, u64) {
+        let known = self.known();
+        (known.tracker.weight_of(&known.electorate, is_one), known.electorate.total)
+    }
+
     /// A proof that the block at `height` is final; `None` while it is not. Reads the disk.
     ///
     /// # Errors

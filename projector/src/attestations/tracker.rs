@@ -197,6 +197,19 @@ impl Tracker {
         newest.or_else(|| voice.ahead.values().next_back().map(|word| (word, false)))
     }
 
+    /// The weight of the validators that have attested a header that `is_one`, as far as their words are kept.
+    pub(super) fn weight_of(&self, electorate: &Electorate, is_one: &dyn Fn(&Hash) -> bool) -> u64 {
+        let has_said = |voice: &Voice| {
+            let settled = voice.settled.values().map(|settled| &settled.word);
+            settled.chain(voice.ahead.values()).any(|word| is_one(&word.header_hash))
+        };
+        let weights = self
+            .counted()
+            .filter(|(_, voice)| has_said(voice))
+            .filter_map(|(account, _)| electorate.members.get(account));
+        weights.fold(0, |sum: u64, member| sum.saturating_add(member.weight))
+    }
+
     fn counted(&self) -> impl Iterator<Item = (&AccountId, &Voice)> {
         self.voices.iter().filter(|(_, voice)| !voice.equivocated)
     }
@@ -357,6 +370,26 @@ mod tests {
                 prop_assert_eq!(tracker.tally(&electorate), defined(&heard, head, &weights));
             }
         }
+    }
+
+    #[test]
+    fn who_has_attested_one_of_some_headers_is_weighed_once() {
+        let electorate = electorate(&[1, 2, 4, 8]);
+        let mut tracker = Tracker::default();
+        on_chain(3, |place| {
+            for (validator, height, header) in
+                [(0, 2, 0), (0, 4, 7), (0, 5, 8), (1, 6, 8), (2, 6, 9), (9, 6, 8)]
+            {
+                tracker.hear(place, account(validator), word(validator, height, header));
+            }
+        });
+        let any_of = |hashes: &[u8]| {
+            tracker
+                .weight_of(&electorate, &|hash| hashes.iter().any(|header| *hash == Hash::new([*header; 32])))
+        };
+        assert_eq!([any_of(&[7, 8]), any_of(&[9]), any_of(&[0]), any_of(&[1]), any_of(&[])], [3, 4, 1, 0, 0]);
+        tracker.condemn(account(0));
+        assert_eq!(tracker.weight_of(&electorate, &|_| true), 6);
     }
 
     #[test]

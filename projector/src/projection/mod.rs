@@ -12,7 +12,7 @@ mod status;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -35,6 +35,7 @@ pub use status::ProjectionStatus;
 use crate::anchor::{History, Known};
 use crate::archive::{BlockArchive, header_hash};
 use crate::attestations::Attestations;
+use crate::divergence::Diverged;
 use crate::fold::{Fold, is_producer};
 use crate::follower;
 use crate::head::Head;
@@ -124,6 +125,8 @@ pub(crate) struct Inner {
     /// The last message looked at.
     cursor: watch::Sender<Sequence>,
     pub(crate) attestations: Attestations,
+    /// The block at which this fold and its producer's disagree, once that has stopped it.
+    pub(crate) diverged: OnceLock<Diverged>,
     skipped: Mutex<BTreeMap<SkipClass, u64>>,
     events_folded: AtomicU64,
     pub(crate) rows_scrubbed: AtomicU64,

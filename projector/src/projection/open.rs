@@ -1,7 +1,7 @@
 //! Opening a projection: from what is stored, or from the log's first block.
 
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 
 use bytes::Bytes;
 use chaoschain_events::log::{EventLog, ReadLimits};
@@ -93,6 +93,7 @@ impl Projection {
             condition: watch::Sender::new(Condition::Following),
             cursor: watch::Sender::new(cursor),
             attestations,
+            diverged: OnceLock::new(),
             skipped: Mutex::default(),
             events_folded: AtomicU64::new(0),
             rows_scrubbed: AtomicU64::new(0),

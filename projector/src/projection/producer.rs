@@ -10,6 +10,7 @@ use chaoschain_schemas::{Hash, Sequence, Timestamp};
 
 use super::{Condition, Projection};
 use crate::anchor::{Findings, Rival, Seen, report};
+use crate::divergence::Diverged;
 use crate::fold::{BlockLimits, FoldError, Folded, Producer, Proposed, Verdict};
 use crate::head::Head;
 use crate::skip::Skipped;
@@ -138,9 +139,9 @@ impl Projection {
             return Taken::GoOn;
         }
         let before = Arc::clone(fold.head());
-        let outcome = match block {
-            Ok(block) => fold.fold(sequence, &block),
-            Err(error) => Err(fold.refusal(&error, &message)),
+        let outcome = match &block {
+            Ok(block) => fold.fold(sequence, block),
+            Err(error) => Err(fold.refusal(error, &message)),
         };
         match outcome {
             Ok(folded) if archived.is_some_and(|archived| archived != folded.head.hash) => {
@@ -170,6 +171,10 @@ impl Projection {
                 if odd { Taken::LookAgain } else { Taken::GoOn }
             }
             Err(error) => {
+                let diverged = block.ok().and_then(|block| Diverged::of(&error, &block, sequence));
+                if let Some(diverged) = diverged {
+                    self.0.diverged.get_or_init(|| diverged);
+                }
                 let evidence = self.write_evidence(sequence, fold.head(), &error, &message);
                 self.degrade(error.code(), &error.to_string(), evidence);
                 Taken::Stop

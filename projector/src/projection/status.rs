@@ -9,6 +9,7 @@ use chaoschain_schemas::{Blob, ChainId, Hash, Height, Sequence, Timestamp};
 use serde::Serialize;
 
 use super::{Condition, Projection};
+use crate::divergence::DivergenceStatus;
 use crate::evidence::write_report;
 use crate::fold::FoldError;
 use crate::head::Head;
@@ -70,6 +71,9 @@ pub struct ProjectionStatus {
     pub rows_scrubbed: u64,
     /// Whether it moves.
     pub condition: Condition,
+    /// The block at which this node's fold and its producer's disagree, if that has stopped it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub divergence: Option<DivergenceStatus>,
 }
 
 impl Projection {
@@ -111,6 +115,7 @@ impl Projection {
             store_error_code,
             rows_scrubbed: self.0.rows_scrubbed.load(Ordering::Relaxed),
             condition: self.condition(),
+            divergence: self.divergence_status(),
         }
     }
 
@@ -135,11 +140,18 @@ impl Projection {
         error: &FoldError,
         message: &Bytes,
     ) -> Option<PathBuf> {
+        let computed = match error {
+            FoldError::Diverged { state, .. } => {
+                serde_json::json!({ "state_root": state.root(), "sub_roots": state.sub_roots() })
+            }
+            _ => serde_json::Value::Null,
+        };
         let evidence = serde_json::json!({
             "code": error.code(),
             "reason": error.to_string(),
             "sequence": sequence,
             "last_good": { "height": head.height(), "header_hash": head.hash, "state_root": head.header.state_root },
+            "computed": computed,
             "message": Blob(message.to_vec()),
         });
         write_report(&self.0.options.dir, &format!("evidence-{sequence}"), &evidence)
