@@ -2,7 +2,7 @@
 //!
 //! [`Query`] answers from a projection; every answer is of one block's state and names it. A proof is made by [`prove`]
 //! out of a recording of what the read looked at. [`verify`] is the other side: pure, offline, and only as sure as what it is
-//! told to trust. [`http`] and [`nats`] serve it all.
+//! told to trust. [`diff`] finds where two nodes disagree, out of what [`tree`] answers. [`http`] and [`nats`] serve it all.
 //!
 //! # Invariants
 //! - One answer uses one head: values, lists and proofs are of the same height.
@@ -13,6 +13,7 @@
 mod answer;
 pub mod bench;
 mod budget;
+pub mod diff;
 mod error;
 pub mod http;
 pub mod limits;
@@ -23,6 +24,7 @@ mod query;
 mod question;
 mod show;
 mod stored;
+pub mod tree;
 pub mod verify;
 mod witness;
 

@@ -28,6 +28,8 @@ pub(crate) enum Question {
     Read,
     /// `name` and the model's own arguments
     Model,
+    /// `height`, `sub_tree`, and `key` or `region` and `depth`; each may be left out with those after it
+    Tree,
 }
 
 impl Question {
@@ -46,6 +48,7 @@ impl Question {
             Self::EventById => &["id"],
             Self::Record => &["sub_tree", "key"],
             Self::Read | Self::Model => &["name"],
+            Self::Tree => &[],
         }
     }
 
@@ -83,6 +86,7 @@ impl Question {
                 let name = spelled(query, name, arguments.len());
                 existing(query.read(&name, arguments, ask).await?, &name, arguments)
             }
+            Self::Tree => Ok(query.answer(&*query.head(ask).await?, query.tree(arguments)?)),
             Self::Model => query.model(&arguments[0], &arguments[1..], ask).await,
         }
     }
@@ -90,11 +94,15 @@ impl Question {
     /// Checks the number and the length of arguments.
     fn check(self, arguments: &[String]) -> Result<(), QueryError> {
         let names = self.arguments();
-        let most = if matches!(self, Self::Read | Self::Model) { 1 + ARGUMENTS_MAX } else { names.len() };
+        let most = match self {
+            Self::Read | Self::Model => 1 + ARGUMENTS_MAX,
+            Self::Tree => ARGUMENTS_MAX,
+            _ => names.len(),
+        };
         if arguments.len() < names.len() || arguments.len() > most {
             let (got, wanted) = (arguments.len(), names.len());
             let text = match names {
-                [] => format!("no arguments are taken here, got {got}"),
+                [] if most == 0 => format!("no arguments are taken here, got {got}"),
                 names if most == wanted => {
                     format!("{wanted} arguments are wanted ({}), got {got}", names.join(", "))
                 }

@@ -50,6 +50,15 @@ pub fn router(query: Query) -> Router {
         .route("/v1/events/{height}/{index}", one(Question::Event))
         .route("/v1/events/by-id/{id}", one(Question::EventById))
         .route("/v1/records/{sub_tree}/{key}", one(Question::Record));
+    router = router.route("/v1/tree", whole(Question::Tree));
+    for path in [
+        "/{height}",
+        "/{height}/{sub_tree}",
+        "/{height}/{sub_tree}/{of}",
+        "/{height}/{sub_tree}/{of}/{depth}",
+    ] {
+        router = router.route(&format!("/v1/tree{path}"), one(Question::Tree));
+    }
     let mut arguments = String::new();
     for count in 0..=ARGUMENTS_MAX {
         router = router

@@ -7,7 +7,7 @@ use utoipa::openapi::OpenApi;
 use crate::named::catalogue;
 
 /// Paths that every chain has: path, what it answers, whether that is bytes.
-const PATHS: [(&str, &str, bool); 11] = [
+const PATHS: [(&str, &str, bool); 16] = [
     ("/v1/status", "What this node says of itself", false),
     ("/v1/kinds", "The kinds of transitions, with examples", false),
     ("/v1/reads", "The named reads and the read models", false),
@@ -31,6 +31,24 @@ const PATHS: [(&str, &str, bool); 11] = [
     ("/v1/events/{height}/{index}", "An event by its address, with its receipt", false),
     ("/v1/events/by-id/{id}", "An event by its transition's id, with its receipt", false),
     ("/v1/records/{sub_tree}/{key}", "One record by its sub-tree and key in hex", false),
+    ("/v1/tree", "Where this node stands, and at which block it has computed another root, if it has", false),
+    (
+        "/v1/tree/{height}",
+        "The roots of the state that this node computed at a height, and the block's header",
+        false,
+    ),
+    (
+        "/v1/tree/{height}/{sub_tree}",
+        "The top of a sub-tree of that state by its number, as a pruned tree",
+        false,
+    ),
+    (
+        "/v1/tree/{height}/{sub_tree}/{of}",
+        "The part that opens a region of keys (number of bits, a dot, the bits in hex); or one record by its key in hex, or \
+         its absence, proven",
+        false,
+    ),
+    ("/v1/tree/{height}/{sub_tree}/{of}/{depth}", "So many levels of a region, 1 to 5", false),
     ("/v1/models/{name}", "A read model's answer; it is in no root and has no proof", false),
 ];
 

@@ -35,6 +35,7 @@ pub use event::{EventContent, VerifiedEvent, verify_event};
 pub use evidence::{ForkSide, VerifiedEquivocation, VerifiedFork, verify_equivocation, verify_fork};
 pub use finality::FinalityFault;
 pub use read::{VerifiedRead, verify_read};
+pub(crate) use trust::check_signature;
 pub use trust::{Agreement, Level, Trust, TrustedHeader, TrustedValidator};
 pub use witness::{StateVerifier, VerifiedTransition};
 

@@ -219,7 +219,7 @@ impl Trust {
 }
 
 /// Checks that a header's signature holds under the key it carries.
-pub(super) fn check_signature(signed: &SignedHeader) -> Result<(), VerifyError> {
+pub(crate) fn check_signature(signed: &SignedHeader) -> Result<(), VerifyError> {
     signature::verify_one(SigningContext::Header, &signed.key, &signed.signature, &signed.header)
         .map_err(|_| VerifyError::HeaderSignature(signed.key))
 }

@@ -3,6 +3,7 @@
 
 mod conflicts;
 mod council;
+mod diff;
 mod dramas;
 mod evidence;
 mod finality;
