@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::command::{
-    completions, config as config_command, doctor, get, init, join, key, log, replay, status, submit, trust,
-    up, verify,
+    completions, config as config_command, diff, doctor, get, init, join, key, log, replay, resync, status,
+    submit, trust, up, verify,
 };
 use crate::config::{Config, Flags, LogFormat, Sourced};
 use crate::error::{CliError, Exit, Outcome};
@@ -64,7 +64,9 @@ pub(crate) enum Command {
     Verify(verify::Args),
     Trust(trust::Args),
     Status(status::Args),
+    Diff(diff::Args),
     Replay(replay::Args),
+    Resync(resync::Args),
     Doctor(doctor::Args),
     Log(log::Args),
     Import(import::Args),
@@ -180,7 +182,9 @@ fn dispatch(run: &Run<'_>, command: &Command) -> Outcome {
         Command::Verify(args) => verify::run(run, args),
         Command::Trust(args) => trust::run(run, args),
         Command::Status(args) => status::run(run, args),
+        Command::Diff(args) => diff::run(run, args),
         Command::Replay(args) => replay::run(run, args),
+        Command::Resync(args) => resync::run(run, args),
         Command::Doctor(args) => doctor::run(run, args),
         Command::Log(args) => log::run(run, args),
         Command::Import(args) => import::run(run, args),

@@ -42,7 +42,8 @@ impl Client {
         if config.query_node.is_empty() { Self::new(config) } else { Self::to(&config.query_node, config) }
     }
 
-    fn to(address: &str, config: &Config) -> Outcome<Self> {
+    /// Talks to the node at `address`.
+    pub(crate) fn to(address: &str, config: &Config) -> Outcome<Self> {
         if address.starts_with("http://") {
             return Ok(Self::Http(HttpClient::new(address, config.patience())));
         }

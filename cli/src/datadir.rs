@@ -12,6 +12,8 @@
 //!   blocks/            0700  where the log is on servers elsewhere: the blocks folded from it
 //!   validator/         0700  what a validator has signed last; not in `state/`, since that may be thrown away
 //!   state/             0700  projection.redb, and evidence-*.json if the node ever stopped
+//!   state.resync/      0700  the state that `resync` is replaying
+//!   state.diverged-*/  0700  what it has replaced, to be looked at and removed by people
 //! ```
 
 use std::fs::{self, File, OpenOptions};

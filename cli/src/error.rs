@@ -165,6 +165,10 @@ fn hint_for(code: &str) -> Option<&'static str> {
         "row_changed" | "root_mismatch" | "store_corrupt" => {
             "the log is the truth: move the state directory away and rebuild it with `chaoschain replay`"
         }
+        "state_diverged" => {
+            "`chaoschain diff URL` with another node's address names the record; `chaoschain resync` replays the state once the \
+             right program is in place"
+        }
         "log_corrupt" => "restore the log from a backup or from another node; do not edit it",
         "log_behind" | "log_lost" => {
             "stop the nodes; `chaoschain log restore` on one that has the blocks shows what it would put back"

@@ -46,7 +46,19 @@ impl Node {
         dir: &DataDir,
         chain: &Chain,
     ) -> Outcome<Self> {
-        let mut options = ProjectionOptions::new(dir.state());
+        Self::open_at(app, config, home, dir, chain, &dir.state()).await
+    }
+
+    /// [`Node::open_dir`] with its state elsewhere.
+    pub(crate) async fn open_at(
+        app: &App,
+        config: &Config,
+        home: LogHome,
+        dir: &DataDir,
+        chain: &Chain,
+        state: &Path,
+    ) -> Outcome<Self> {
+        let mut options = ProjectionOptions::new(state);
         (options.chain, options.fold_batch) = (Some(chain.id), config.fold_batch);
         // A managed server keeps its files on this machine, as the embedded log does.
         options.archive = LogChoice::of(config, &chain.log)?.servers().map(|_| dir.blocks());

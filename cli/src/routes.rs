@@ -161,8 +161,10 @@ impl NodeView {
         let status = self.0.projection.get().map(Projection::status);
         let state = status.as_ref().map(|status| (&status.condition, &status.log_state));
         let caught_up = self.0.caught_up.load(Ordering::Acquire);
+        let divergence = status.as_ref().and_then(|status| status.divergence.as_ref());
         Readiness {
             reasons: reasons(caught_up, state, Clock::system().now()),
+            divergence: divergence.map(|divergence| json!(divergence)),
             height: status.as_ref().map(|status| status.height.0),
             roles: self.0.parts.get().map(|parts| parts.roles.names()).unwrap_or_default(),
         }
@@ -172,6 +174,8 @@ impl NodeView {
 /// Whether a node is ready, and if not, why.
 struct Readiness {
     reasons: Vec<(String, String)>,
+    /// The block at which it has computed another root, if that has stopped it.
+    divergence: Option<Value>,
     height: Option<u64>,
     roles: Vec<&'static str>,
 }
@@ -195,6 +199,9 @@ impl Readiness {
             json["message"] = json!(message);
             let reason = |(code, message): &(String, String)| json!({ "code": code, "message": message });
             json["reasons"] = self.reasons.iter().map(reason).collect();
+        }
+        if let Some(divergence) = &self.divergence {
+            json["divergence"] = divergence.clone();
         }
         json
     }
@@ -299,7 +306,7 @@ mod tests {
     #[test]
     fn reads_are_called_what_they_are() {
         let reads = |roles: &[&'static str], reasons: Vec<(String, String)>| {
-            Readiness { reasons, height: Some(3), roles: roles.to_vec() }.reads()
+            Readiness { reasons, divergence: None, height: Some(3), roles: roles.to_vec() }.reads()
         };
         assert_eq!(reads(&["query"], Vec::new()), "current");
         let reasons = reasons(true, Some((&Condition::Following, &away(60))), NOW);
@@ -310,7 +317,7 @@ mod tests {
     #[test]
     fn the_first_reason_stands_at_the_top() {
         let reasons = reasons(true, Some((&degraded(), &away(60))), NOW);
-        let readiness = Readiness { reasons, height: None, roles: Vec::new() };
+        let readiness = Readiness { reasons, divergence: None, height: None, roles: Vec::new() };
         let json = readiness.json();
         assert_eq!((&json["ready"], &json["code"]), (&json!(false), &json!("state_diverged")));
         assert_eq!(json["reasons"].as_array().unwrap().len(), 2);

@@ -134,7 +134,7 @@ fn asked(path: &str) -> Option<(&'static str, Asking)> {
             asking.read = Some((*name).to_owned());
             ("read", &parts[2..])
         }
-        ["node" | "transitions", ..] | [] => return None,
+        ["node" | "transitions" | "tree", ..] | [] => return None,
         [name, ..] => {
             asking.read = Some((*name).to_owned());
             ("read", &parts[1..])

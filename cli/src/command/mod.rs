@@ -3,6 +3,7 @@
 pub(crate) mod accounts;
 pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod get;
 pub(crate) mod init;
@@ -10,6 +11,7 @@ pub(crate) mod join;
 pub(crate) mod key;
 pub(crate) mod log;
 pub(crate) mod replay;
+pub(crate) mod resync;
 pub(crate) mod status;
 pub(crate) mod submit;
 pub(crate) mod trust;

@@ -54,8 +54,11 @@ pub(crate) fn run(run: &Run<'_>, args: &Args) -> Outcome {
         Some("following") | None => Ok(()),
         Some(_) => {
             let text = |name: &str| condition[name].as_str().unwrap_or_default().to_owned();
-            Err(CliError::new(Exit::Corrupt, text("code"), text("message"))
-                .hint("the node serves its last good height; stop it and run `chaoschain doctor --deep`"))
+            let next = status["projection"]["divergence"]["next"].as_str();
+            let next = next.unwrap_or(
+                "the node serves its last good height; stop it and run `chaoschain doctor --deep`",
+            );
+            Err(CliError::new(Exit::Corrupt, text("code"), text("message")).hint(next))
         }
     }
 }
