@@ -14,6 +14,10 @@ use chaoschain_schemas::society::{AgentRegistration, Payload, Personality};
 use chaoschain_schemas::{AccountId, BODY_VERSION, Blob, Body, ChainId, Timestamp, TransitionId, codec};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_chaoschain-under-test");
+/// The same with a fault that [`FAULT`] describes.
+const FAULTY: &str = env!("CARGO_BIN_EXE_chaoschain-faulty");
+/// What the faulty binary does wrong: `HEIGHT:ACCOUNT`, see `faulty_main.rs`.
+const FAULT: &str = "CHAOSCHAIN_TEST_FAULT";
 /// How long a node may take to serve before the test gives up on it.
 const START_PATIENCE: Duration = Duration::from_mins(1);
 
@@ -26,6 +30,13 @@ pub fn run(line: &[&str]) -> Output {
 pub fn run_with(variables: &[(&str, &str)], line: &[&str]) -> Output {
     let mut command = Command::new(BINARY);
     command.args(line).env_remove("CHAOSCHAIN_DIR").envs(variables.iter().copied());
+    command.output().unwrap()
+}
+
+/// Runs the faulty binary to its end; see [`Node::up_faulty`].
+pub fn run_faulty((height, agent): (u64, AccountId), line: &[&str]) -> Output {
+    let mut command = Command::new(FAULTY);
+    command.args(line).env_remove("CHAOSCHAIN_DIR").env(FAULT, format!("{height}:{agent}"));
     command.output().unwrap()
 }
 
@@ -64,10 +75,22 @@ impl Node {
 
     /// [`Node::up_with`], or answers with what it ended and what it said.
     pub fn try_up_with(dir: &Path, flags: &[&str]) -> Result<Self, (Option<i32>, String)> {
+        Self::try_up_as(Command::new(BINARY), dir, flags)
+    }
+
+    /// [`Node::up_with`], of a program that computes one record wrong: the reputation of an agent, at a height.
+    pub fn up_faulty(dir: &Path, flags: &[&str], (height, agent): (u64, AccountId)) -> Self {
+        let mut command = Command::new(FAULTY);
+        command.env(FAULT, format!("{height}:{agent}"));
+        Self::try_up_as(command, dir, flags)
+            .unwrap_or_else(|(exit, said)| panic!("the node ended with {exit:?}: {said}"))
+    }
+
+    fn try_up_as(mut command: Command, dir: &Path, flags: &[&str]) -> Result<Self, (Option<i32>, String)> {
         let ready = dir.join("ready.json");
         std::fs::remove_file(&ready).ok();
         let said = dir.join("stderr.log");
-        let mut child = Command::new(BINARY)
+        let mut child = command
             .args(["up", "--listen", "127.0.0.1:0", "--log-level", "warn", "--dir"])
             .arg(dir)
             .arg("--ready-file")

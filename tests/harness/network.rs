@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chaoschain_events::log::{EventLog, JetStreamLog, JetStreamOptions};
 use chaoschain_events::nats::{self, Nats, NatsOptions};
-use chaoschain_schemas::ChainId;
+use chaoschain_schemas::{AccountId, ChainId};
 use tempfile::TempDir;
 
 use super::{Node, json};
@@ -32,6 +32,16 @@ impl Member {
     /// Starts the process.
     pub fn up(&self) -> Node {
         Node::up_with(&self.dir, &["--role", self.role, "--log", &self.url])
+    }
+
+    /// Starts the process with a program that computes the reputation of an agent wrong at a height.
+    pub fn up_faulty(&self, fault: (u64, AccountId)) -> Node {
+        Node::up_faulty(&self.dir, &["--role", self.role, "--log", &self.url], fault)
+    }
+
+    /// This member in other roles from now on.
+    pub fn with_role(self, role: &'static str) -> Self {
+        Self { role, ..self }
     }
 
     /// This member, reaching the log at another address from now on.

@@ -7,6 +7,7 @@ mod harness;
 mod bad_input;
 mod client;
 mod crash;
+mod divergence;
 mod fork;
 mod messages;
 mod overload;

@@ -132,7 +132,7 @@ fn ten_thousand_sent_to_two_services_are_ten_thousand_events() {
 }
 
 /// The key in a file without a passphrase.
-fn key_of(file: &Path) -> SecretKey {
+pub fn key_of(file: &Path) -> SecretKey {
     let file: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
     let seed = file["seed"].as_str().unwrap();
     let seed: Hash = seed.parse().unwrap();

@@ -1,0 +1,179 @@
+//! A node that computes wrong: the others go on, it says so, the record is named without shipping the state, and a replay
+//! heals it.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use chaoschain_schemas::society::ReputationUpdate;
+use chaoschain_schemas::{AccountId, Blob, Fixed};
+use chaoschain_society::keys;
+use chaoschain_test_support::nats::Server;
+use serde_json::{Value as Json, json as value};
+
+use crate::harness::network::{Member, Network, Shape};
+use crate::harness::{Author, Node, agent, json, receipt, run, run_faulty, submit};
+use crate::several::{await_finalized, key_of};
+
+const PATIENCE: Duration = Duration::from_mins(3);
+/// Requests that a comparison takes at most in a state of so few agents, whatever else is in it.
+const REQUESTS_MAX: u64 = 24;
+
+/// The exit code of a command and its answer as JSON, on standard output.
+fn answered(line: &[&str]) -> (Option<i32>, Json) {
+    let output = run(&[line, &["--json"]].concat());
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let answer = serde_json::from_str(&out).unwrap_or_else(|error| panic!("{line:?}: {error}: {out}{err}"));
+    (output.status.code(), answer)
+}
+
+/// Submits what `authors` think of `subject`, each in a request of its own, until the chain has grown to `height`.
+fn grow(command: &Node, authors: &mut [Author], height: u64) {
+    let http = agent(Duration::from_secs(30));
+    let started = Instant::now();
+    let ids: Vec<AccountId> = authors.iter().map(|author| author.id).collect();
+    let mut turn = 0;
+    while command.status_height() < height {
+        assert!(started.elapsed() < PATIENCE, "height {height} was not reached");
+        let place = turn % authors.len();
+        let rating = ReputationUpdate { subject: ids[(place + 1) % ids.len()], rating: Fixed::HALF };
+        let (_, envelope) = authors[place].sign(&rating);
+        let outcomes = submit(&http, &command.url, &[envelope]).unwrap();
+        receipt(&outcomes[0]).unwrap();
+        turn += 1;
+    }
+}
+
+/// What a node says of itself once `is` holds.
+fn await_ready(node: &Node, is: impl Fn(&Json) -> bool) -> Json {
+    let started = Instant::now();
+    loop {
+        let (_, ready) = node.get("/readyz");
+        if is(&ready) {
+            return ready;
+        }
+        assert!(started.elapsed() < PATIENCE, "{ready}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn a_node_that_computes_wrong_is_told_apart_and_healed() {
+    let Some(server) = Server::start() else { return };
+    let shape = Shape { commands: 1, queries: 2, validators: 4, replicas: 1 };
+    let Network { commands, queries, mut validators, home, chain, .. } = Network::new(&server.url(), shape);
+    let member = validators.pop().unwrap().with_role("query,validator");
+    let command = commands[0].up();
+    let readers: Vec<_> = queries.iter().map(Member::up).collect();
+    let [reader, other] = &readers[..] else { panic!("two of them") };
+    let honest: Vec<_> = validators.iter().map(Member::up).collect();
+
+    let mut authors: Vec<_> = (0..12).map(|number| Author::new(chain, number)).collect();
+    let registrations: Vec<_> = authors.iter_mut().map(|author| author.register().1).collect();
+    let outcomes = submit(&agent(PATIENCE), &command.url, &registrations).unwrap();
+    assert!(outcomes.iter().all(|outcome| receipt(outcome).is_ok()), "{outcomes:?}");
+    // It does nothing and nobody minds it, so nothing else follows from what is computed wrong of it.
+    let victim = authors.pop().unwrap().id;
+
+    let wrong_at = command.status_height() + 3;
+    let faulty = member.up_faulty((wrong_at, victim));
+    grow(&command, &mut authors, wrong_at + 4);
+
+    // Three of four are more than two thirds.
+    await_finalized(reader, wrong_at + 4);
+    let ready = await_ready(&faulty, |ready| ready["divergence"]["this_node_is_faulty"] == true);
+    assert_eq!(
+        (&ready["code"], &ready["height"]),
+        (&value!("state_diverged"), &value!(wrong_at - 1)),
+        "{ready}"
+    );
+    let divergence = &ready["divergence"];
+    assert_eq!(divergence["height"], wrong_at);
+    assert_eq!(divergence["sub_tree_name"], "agents");
+    assert_eq!(divergence["header_hash"], reader.get(&format!("/v1/blocks/{wrong_at}")).1["value"]["hash"]);
+    let (exit, status) = answered(&["status", "--node", &faulty.url]);
+    assert_eq!((exit, &status["projection"]["divergence"]["height"]), (Some(4), &value!(wrong_at)));
+
+    // The record is named, with what each has there.
+    let report = home.path().join("report.json");
+    let line = ["diff", &reader.url, "--node", &faulty.url, "--out", text(&report)];
+    let (exit, found) = answered(&line);
+    assert_eq!(exit, Some(1), "{found}");
+    let diverged = &found["found"];
+    assert_eq!((&diverged["height"], &diverged["committed_by"]), (&value!(wrong_at), &value!("theirs")));
+    assert_eq!(diverged["final"], true);
+    let [key] = &diverged["keys"].as_array().unwrap()[..] else { panic!("{diverged}") };
+    assert_eq!(key["key"], hex(keys::agent(&victim).as_bytes()));
+    assert_eq!(key["our_record"]["reputation"], "1", "{key}");
+    assert_eq!(key["their_record"]["reputation"], "0.5", "{key}");
+    assert!(found["requests"].as_u64().unwrap() <= REQUESTS_MAX, "{found}");
+    let written: Json = serde_json::from_str(&std::fs::read_to_string(&report).unwrap()).unwrap();
+    assert_eq!(written["found"], found["found"]);
+    // The same from the other side.
+    let (exit, found) = answered(&["diff", &faulty.url, "--node", &reader.url]);
+    assert_eq!((exit, &found["found"]["committed_by"]), (Some(1), &value!("ours")));
+    let told = run(&line[..4]);
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    for part in [&*hex(keys::agent(&victim).as_bytes()), "that block is final", "our node computed wrong"] {
+        assert!(told.contains(part), "{part} is not in {told}");
+    }
+    // What the block commits to is proven to whoever trusts the validators or the producer.
+    let (trust, proof) = (home.path().join("trust.json"), home.path().join("key.proof"));
+    json(&["trust", "--dir", text(&queries[0].dir), "--node", &reader.url, "--out", text(&trust)]);
+    let committed: Blob = serde_json::from_value(key["committed_proof"].clone()).unwrap();
+    std::fs::write(&proof, &*committed).unwrap();
+    json(&["verify", "proof", text(&proof), "--trust", text(&trust)]);
+
+    // Others agree, and who is not there is not compared.
+    let (exit, found) = answered(&["diff", &reader.url, "--node", &other.url]);
+    assert_eq!((exit, &found["found"]["found"]), (Some(0), &value!("same")), "{found}");
+    assert_eq!(run(&["diff", "http://127.0.0.1:1", "--node", &reader.url]).status.code(), Some(3));
+
+    // Not while the node runs; and with the wrong program it comes to the same, and changes nothing.
+    let resync = ["resync", "--dir", text(&member.dir)];
+    assert_eq!(run(&resync).status.code(), Some(3));
+    faulty.stop();
+    let (exit, plan) = answered(&["resync", "--dir", text(&member.dir), "--dry-run"]);
+    let aside = member.dir.join(format!("state.diverged-{}", wrong_at - 1));
+    assert_eq!((exit, &plan["kept_as"]), (Some(0), &value!(text(&aside))));
+    assert!(!aside.exists() && !member.dir.join("state.resync").exists());
+    let last_signed = member.dir.join("validator").join("attested.json");
+    let signed = std::fs::read(&last_signed).unwrap();
+    let again = run_faulty((wrong_at, victim), &resync);
+    assert_eq!(again.status.code(), Some(4), "{}", String::from_utf8_lossy(&again.stderr));
+    assert!(!aside.exists() && member.dir.join("state").join("projection.redb").is_file());
+    let done = json(&resync);
+    assert_eq!(done["kept_as"], text(&aside), "{done}");
+    assert!(done["replayed"]["height"].as_u64().unwrap() >= wrong_at + 4, "{done}");
+    assert!(aside.join("projection.redb").is_file() && aside.join("resync.json").is_file());
+    assert_eq!(std::fs::read(&last_signed).unwrap(), signed, "what was signed is what was signed");
+
+    // With the right program it catches up and attests again.
+    let healed = member.up();
+    let end = command.status_height() + 2;
+    grow(&command, &mut authors, end);
+    assert_eq!(healed.root_at_least(end, PATIENCE), reader.root_at_least(end, PATIENCE));
+    let key = key_of(&member.dir.join("keys").join("validator.key"));
+    let account = AccountId::from_first_key(&key.public()).to_string();
+    let started = Instant::now();
+    let has_said = |finality: &Json| {
+        let words = finality["value"]["validators"].as_array().unwrap();
+        words.iter().any(|word| word["account"] == account && word["height"].as_u64() >= Some(end))
+    };
+    while !has_said(&reader.get("/v1/finality").1) {
+        assert!(started.elapsed() < PATIENCE, "{:?}", reader.get("/v1/finality"));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let (exit, found) = answered(&["diff", &reader.url, "--node", &healed.url]);
+    assert_eq!((exit, &found["found"]["found"]), (Some(0), &value!("same")), "{found}");
+    for node in honest.iter().chain([&healed, reader, other]) {
+        assert_eq!(node.get("/readyz").0, 200);
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
