@@ -228,10 +228,10 @@ impl Attestations {
     }
 
     /// The weight of the validators that have attested a header that `is_one`, whether or not this node has the block, and
-    /// the weight of all.
+    /// the weight of all; by the set of validators of those headers' heights.
     pub(crate) fn weight_of(&self, is_one: &dyn Fn(&Hash) -> bool) -> (u64, u64) {
         let known = self.known();
-        (known.tracker.weight_of(&known.electorate, is_one), known.electorate.total)
+        known.tracker.weight_of(&known.electorates, is_one)
     }
 
     /// A proof that the block at `height` is final; `None` while it is not. Reads the disk.

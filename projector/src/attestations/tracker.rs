@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use chaoschain_schemas::{AccountId, EquivocationProof, Hash, Height, SignedAttestation};
 
-use super::electorate::{Electorates, Member};
+use super::electorate::{Electorates, Member, Span};
 use super::weights::{Share, highest};
 
 /// How many attestations of a validator are kept at or below the head, to tell equivocation; the newest stay.
@@ -197,17 +197,22 @@ impl Tracker {
         newest.or_else(|| voice.ahead.values().next_back().map(|word| (word, false)))
     }
 
-    /// The weight of the validators that have attested a header that `is_one`, as far as their words are kept.
-    pub(super) fn weight_of(&self, electorate: &Electorate, is_one: &dyn Fn(&Hash) -> bool) -> u64 {
-        let has_said = |voice: &Voice| {
+    /// The weight of the validators that have attested a header that `is_one`, as far as their words are kept, and the
+    /// weight of all: of the set of which the greatest share has. Words count by the set of their height.
+    pub(super) fn weight_of(&self, electorates: &Electorates, is_one: &dyn Fn(&Hash) -> bool) -> (u64, u64) {
+        let said = |voice: &Voice, span: &Span| {
             let settled = voice.settled.values().map(|settled| &settled.word);
-            settled.chain(voice.ahead.values()).any(|word| is_one(&word.header_hash))
+            let mut words = settled.chain(voice.ahead.values());
+            words.any(|word| span.within(word.height).is_some() && is_one(&word.header_hash))
         };
-        let weights = self
-            .counted()
-            .filter(|(_, voice)| has_said(voice))
-            .filter_map(|(account, _)| electorate.members.get(account));
-        weights.fold(0, |sum: u64, member| sum.saturating_add(member.weight))
+        let weights = electorates.spans().iter().map(|span| {
+            let members = self.counted().filter(|(_, voice)| said(voice, span));
+            let members = members.filter_map(|(account, _)| span.electorate.members.get(account));
+            let weight = members.fold(0, |sum: u64, member| sum.saturating_add(member.weight));
+            (weight, span.electorate.total)
+        });
+        let share = |(weight, _): (u64, u64), (_, total): (u64, u64)| u128::from(weight) * u128::from(total);
+        weights.max_by(|a, b| share(*a, *b).cmp(&share(*b, *a))).unwrap_or_default()
     }
 
     fn counted(&self) -> impl Iterator<Item = (&AccountId, &Voice)> {
@@ -386,10 +391,31 @@ mod tests {
         let any_of = |hashes: &[u8]| {
             tracker
                 .weight_of(&electorate, &|hash| hashes.iter().any(|header| *hash == Hash::new([*header; 32])))
+                .0
         };
         assert_eq!([any_of(&[7, 8]), any_of(&[9]), any_of(&[0]), any_of(&[1]), any_of(&[])], [3, 4, 1, 0, 0]);
         tracker.condemn(account(0));
-        assert_eq!(tracker.weight_of(&electorate, &|_| true), 6);
+        assert_eq!(tracker.weight_of(&electorate, &|_| true), (6, 15));
+    }
+
+    /// Validator 0 leaves and 2 comes with block 1: each is weighed among those of its time.
+    #[test]
+    fn who_has_attested_is_weighed_in_the_set_of_that_height() {
+        let mut electorates = electorate(&[3, 1]);
+        electorates.advance(set(2, &[0, 1, 5]), Height(1), |_| None);
+        let mut tracker = Tracker::default();
+        on_chain(0, |place| {
+            for (validator, height, header) in [(0, 1, 7), (0, 3, 8), (1, 3, 8), (2, 1, 9), (2, 2, 6)] {
+                tracker.hear(place, account(validator), word(validator, height, header));
+            }
+        });
+        let of = |header: u8| tracker.weight_of(&electorates, &|hash| *hash == Hash::new([header; 32]));
+        assert_eq!(of(7), (3, 4), "the old set's");
+        assert_eq!(of(6), (5, 6), "the new set's");
+        // A word on a block of the new set is one on those before, for who is in the old set.
+        assert_eq!(of(8), (4, 4));
+        // Nobody of the set of that height has said it.
+        assert_eq!(of(9).0, 0);
     }
 
     #[test]
