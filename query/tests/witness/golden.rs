@@ -28,10 +28,11 @@ fn frozen(chain: &mut Chain) -> Vec<Frozen> {
     chain.fold(&first).unwrap();
     let second = chain.propose(1, &[ana.rotate(50), cyd.register()]);
     let witness = chain.witness(&second);
+    let empty = chain.propose(1, &[]);
     let mut all: Vec<Frozen> = vec![
         ("genesis's successor: two registrations", upon_genesis, None),
         ("a rotation and a registration", codec::encode(&witness), None),
-        ("no events", codec::encode(&chain.witness(&chain.propose(1, &[]))), None),
+        ("no events", codec::encode(&chain.witness(&empty)), None),
     ];
     let mut changed = |name, code, change: &dyn Fn(&mut WitnessFile)| {
         let mut file = witness.clone();

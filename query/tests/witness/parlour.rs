@@ -17,8 +17,9 @@ const RINGS_MAX: usize = 2;
 /// The most seats that are cleared at once.
 const CLEARED_MAX: usize = 8;
 
-/// What a guest does.
+/// What a guest does. On the wire three integers: documents have no maps, and so no enumerations with content.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(into = "(u8, u8, u64)", try_from = "(u8, u8, u64)")]
 pub(crate) enum Deed {
     /// Takes a seat, whoever had it.
     Take(u8, u64),
@@ -30,6 +31,32 @@ pub(crate) enum Deed {
     Count(u8, u8),
     /// Sets an alarm, so many seconds ahead, that empties a seat.
     Alarm(u8, u8),
+}
+
+impl From<Deed> for (u8, u8, u64) {
+    fn from(deed: Deed) -> Self {
+        match deed {
+            Deed::Take(seat, guest) => (0, seat, guest),
+            Deed::Leave(seat) => (1, seat, 0),
+            Deed::Clear(from, to) => (2, from, to.into()),
+            Deed::Count(from, to) => (3, from, to.into()),
+            Deed::Alarm(ahead, seat) => (4, ahead, seat.into()),
+        }
+    }
+}
+
+impl TryFrom<(u8, u8, u64)> for Deed {
+    type Error = std::num::TryFromIntError;
+
+    fn try_from((what, first, second): (u8, u8, u64)) -> Result<Self, Self::Error> {
+        Ok(match what {
+            0 => Self::Take(first, second),
+            1 => Self::Leave(first),
+            2 => Self::Clear(first, second.try_into()?),
+            3 => Self::Count(first, second.try_into()?),
+            _ => Self::Alarm(first, second.try_into()?),
+        })
+    }
 }
 
 pub(crate) fn seat(number: u8) -> Key {
