@@ -177,7 +177,7 @@ fn terms() -> AllianceTerms {
     }
 }
 
-fn records(vectors: &mut Vectors) {
+fn agents_and_entries(vectors: &mut Vectors) {
     vectors.add("record AgentCount", &AgentCount { agents: 5881 });
     let fresh = Agent {
         personality: Personality::Neutral,
@@ -233,6 +233,9 @@ fn records(vectors: &mut Vectors) {
     vectors.add("record PersonalityHistory", &history);
     let entry = Entry { namespace: "profile".into(), key: "motto".into(), value: b"chaos".as_slice().into() };
     vectors.add("record Entry", &entry);
+}
+
+fn alliances(vectors: &mut Vectors) {
     let alliance = Alliance {
         members: vec![agent(1), agent(2), agent(3)],
         purpose: AlliancePurpose { kind: PurposeKind::Other, text: Some("tea".into()) },
@@ -261,6 +264,9 @@ fn records(vectors: &mut Vectors) {
         let over = Alliance { state: AllianceState::Dissolved, end, ..alliance.clone() };
         vectors.add("record Alliance", &over);
     }
+}
+
+fn social_and_memes(vectors: &mut Vectors) {
     let address = |height, index| EventAddress { height: Height(height), index };
     let relationship = Relationship {
         trust: fixed("0.58"),
@@ -425,7 +431,9 @@ fn the_society_is_written_as_it_always_was() {
     payloads(&mut vectors);
     acts(&mut vectors);
     conflict_payloads(&mut vectors);
-    records(&mut vectors);
+    agents_and_entries(&mut vectors);
+    alliances(&mut vectors);
+    social_and_memes(&mut vectors);
     conflicts(&mut vectors);
     enumerations(&mut vectors);
     // One vector a line, so that a difference names what it is about.
