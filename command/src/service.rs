@@ -10,6 +10,7 @@ use chaoschain_events::envelope::VerifiedEnvelope;
 use chaoschain_projector::fold::judge;
 use chaoschain_projector::{Producer, Projection};
 use chaoschain_schemas::api::{ReadPoint, Receipt};
+use chaoschain_state::BaseView;
 use serde::Serialize;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
@@ -214,8 +215,13 @@ impl CommandService {
 
     /// Figures of the service.
     pub fn status(&self) -> CommandStatus {
-        let mut status = self.0.shared.counters.status();
+        let shared = &self.0.shared;
+        let mut status = shared.counters.status();
         status.queued = self.0.queue.len();
+        let (head, clock) = (shared.projection.head(), shared.options.clock.now());
+        status.block_time_lag_us = clock.since(head.header.timestamp).0;
+        let due = shared.projection.machine().next_due(&BaseView::new(&*head.state));
+        status.due_lag_us = due.map_or(0, |due| clock.since(due).0);
         let core = self.0.shared.core();
         status.pending = core.pool.len();
         let now = Instant::now();

@@ -27,8 +27,14 @@ pub struct CommandStatus {
     pub in_flight: u64,
     /// Blocks sealed and acknowledged.
     pub blocks: u64,
-    /// Empty blocks among them, written to bring block time up to the clock.
+    /// Empty blocks sealed to bring block time up to the clock for events that wait.
     pub catch_up_blocks: u64,
+    /// Empty blocks sealed because something was due.
+    pub heartbeats: u64,
+    /// How far the newest block's time lies behind the clock, microseconds; it grows while nothing happens.
+    pub block_time_lag_us: u64,
+    /// For how long the first thing that is due has been due by the clock, microseconds; 0 while nothing is.
+    pub due_lag_us: u64,
     /// How often other producers were quicker.
     pub tip_lost: u64,
     /// Events a second, lately.
@@ -48,6 +54,7 @@ pub(crate) struct Counters {
     pub(crate) in_flight: AtomicU64,
     pub(crate) blocks: AtomicU64,
     pub(crate) catch_up_blocks: AtomicU64,
+    pub(crate) heartbeats: AtomicU64,
     pub(crate) tip_lost: AtomicU64,
     pub(crate) rate: AtomicU64,
     pub(crate) linger_us: AtomicU64,
@@ -83,6 +90,7 @@ impl Counters {
             in_flight: get(&self.in_flight),
             blocks: get(&self.blocks),
             catch_up_blocks: get(&self.catch_up_blocks),
+            heartbeats: get(&self.heartbeats),
             tip_lost: get(&self.tip_lost),
             rate: get(&self.rate),
             linger_us: get(&self.linger_us),

@@ -142,7 +142,14 @@ fn of_command(status: &CommandStatus, to: &Scrape) {
     gauge("pending", "Transitions that are checked and not answered", status.pending as u64);
     gauge("blocks_in_flight", "Blocks on their way to the log", status.in_flight);
     count("blocks_total", "Blocks sealed and acknowledged", status.blocks);
-    count("catch_up_blocks_total", "Empty blocks among them, for block time", status.catch_up_blocks);
+    let help = "Empty blocks sealed to bring block time up to the clock for events";
+    count("catch_up_blocks_total", help, status.catch_up_blocks);
+    count("heartbeats_total", "Empty blocks sealed because something was due", status.heartbeats);
+    let seconds = |micros: u64| micros / 1_000_000;
+    let help = "How far the newest block's time lies behind the clock; it grows while nothing happens";
+    gauge("block_time_lag_seconds", help, seconds(status.block_time_lag_us));
+    let help = "For how long the first thing that is due has been due; 0 while nothing is";
+    gauge("due_lag_seconds", help, seconds(status.due_lag_us));
     count("tip_lost_total", "How often other producers were quicker", status.tip_lost);
     gauge(
         "stalled",

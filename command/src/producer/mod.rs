@@ -9,11 +9,13 @@
 //! # Invariants
 //! - A block is appended only at the position after its parent's, so what the log takes is the next valid block.
 //! - No block is appended at or below a height that validators have attested.
+//! - A block of no events is appended only when block time must move: for events that wait, or for what is due.
 //! - A refusal is answered when every block it was judged on is in the log, and the log held no more when it was judged;
 //!   until then it is no fact.
 
 mod doubt;
 mod guard;
+mod heartbeat;
 mod recovery;
 
 use std::collections::VecDeque;
@@ -72,6 +74,7 @@ pub(crate) struct BlockProducer {
     newest_own: Hash,
     guard: guard::Guard,
     doubts: doubt::Doubts,
+    heartbeat: heartbeat::Heartbeat,
     /// When the service stops: the last moment for answers.
     stop_at: Option<Instant>,
     jitter: RandomState,
@@ -101,6 +104,7 @@ impl BlockProducer {
             newest_own: Hash::ZERO,
             guard: guard::Guard::default(),
             doubts: doubt::Doubts::default(),
+            heartbeat: heartbeat::Heartbeat::new(Instant::now()),
             stop_at: None,
             jitter: RandomState::new(),
         }
@@ -155,6 +159,7 @@ impl BlockProducer {
                 Note::CaughtUp(reached) => {
                     if !reached {
                         self.guard.asked_for = None;
+                        self.heartbeat.asked = false;
                     }
                     self.resume(reached);
                 }
@@ -239,15 +244,17 @@ impl BlockProducer {
         Some(self.not_before.map_or(due, |not_before| due.max(not_before)))
     }
 
-    /// Seals a block and sends it off, if one is due. Whether anything was done.
+    /// Seals a block and sends it off, if events or the clock make one due. Whether anything was done.
     fn seal(&mut self) -> bool {
         let now = Instant::now();
         let shared = Arc::clone(&self.shared);
-        let mut core = shared.core();
-        if self.due(&core.pool, now).is_none_or(|due| due > now) {
+        let heartbeat = self.heartbeat_is_due(now);
+        let core = shared.core();
+        let events = self.may_seal() && self.due(&core.pool, now).is_some_and(|due| due <= now);
+        drop(core);
+        if !events && !heartbeat {
             return false;
         }
-        drop(core);
         if let Some(obstacle) = shared.obstacle() {
             self.refuse_pool(&obstacle);
             return true;
@@ -263,22 +270,30 @@ impl BlockProducer {
             Ok(context) => context.now < clock,
             Err(error) => return self.cannot_seal(Vec::new(), &error),
         };
-        core = shared.core();
+        let mut core = shared.core();
         // While block time is more than a step behind, an author's validity would lie too far ahead.
         let room = self.limits.bytes - BLOCK_OVERHEAD_BYTES;
         let batch = if behind { Vec::new() } else { core.pool.take(self.limits.events, room, now) };
         drop(core);
         let events: Vec<VerifiedEnvelope> = batch.iter().map(|entry| entry.event.clone()).collect();
-        match shared.projection.propose(&self.producer, clock, self.limits, &events, behind) {
-            Ok((proposed, verdicts)) => self.send_off(position, proposed, batch, verdicts),
+        let proposal =
+            shared.projection.propose(&self.producer, clock, self.limits, &events, behind || heartbeat);
+        let is_empty = match proposal {
+            Ok((proposed, verdicts)) => {
+                let is_empty =
+                    proposed.as_ref().is_some_and(|proposed| proposed.block.header().event_count == 0);
+                self.send_off(position, proposed, batch, verdicts);
+                is_empty
+            }
             Err(error) => return self.cannot_seal(batch, &error),
-        }
+        };
         self.linger.observe(events.len(), now);
         let counters = &shared.counters;
         counters.rate.store(self.linger.rate(), Ordering::Relaxed);
         let linger = self.linger.span(now).as_micros();
         counters.linger_us.store(u64::try_from(linger).unwrap_or(u64::MAX), Ordering::Relaxed);
-        add(&counters.catch_up_blocks, u64::from(behind));
+        add(&counters.heartbeats, u64::from(is_empty && heartbeat));
+        add(&counters.catch_up_blocks, u64::from(is_empty && !heartbeat));
         true
     }
 
@@ -377,8 +392,9 @@ impl BlockProducer {
                 return;
             }
             let now = Instant::now();
-            let due = if self.may_seal() { self.due(&core.pool, now) } else { None };
-            let next = [core.pool.next_deadline(), due, self.stop_at].into_iter().flatten().min();
+            let (due, wake) =
+                if self.may_seal() { (self.due(&core.pool, now), self.heartbeat.wake) } else { (None, None) };
+            let next = [core.pool.next_deadline(), due, wake, self.stop_at].into_iter().flatten().min();
             if next.is_some_and(|next| next <= now) {
                 return;
             }

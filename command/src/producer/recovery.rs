@@ -76,7 +76,7 @@ impl BlockProducer {
     }
 
     /// A random part of `span`, so that producers that lost together do not come back together.
-    fn part_of(&self, span: Duration) -> Duration {
+    pub(super) fn part_of(&self, span: Duration) -> Duration {
         let random = (self.jitter.hash_one((self.next_number, self.losses, self.stalls)) >> 32) as u32;
         span.mul_f64(f64::from(random) / f64::from(u32::MAX))
     }

@@ -41,8 +41,13 @@ pub fn producer(number: u16) -> Producer {
     Producer { account: AccountId::from_first_key(&key.public()), key }
 }
 
-/// The chain of producers 1 and 2.
+/// The society's chain of producers 1 and 2.
 pub fn genesis() -> (ChainId, Bytes) {
+    genesis_of(&Society)
+}
+
+/// Such a chain of another domain.
+pub fn genesis_of(machine: &dyn Machine) -> (ChainId, Bytes) {
     let mut accounts: Vec<_> = [1, 2]
         .map(|n| GenesisAccount { key: key(n).public(), role: Role::Producer, weight: 1, sponsorships: 0 })
         .into();
@@ -50,17 +55,17 @@ pub fn genesis() -> (ChainId, Bytes) {
     let genesis = Genesis {
         version: GENESIS_VERSION,
         name: "test".into(),
-        domain: Society.id().into(),
+        domain: machine.id().into(),
         rules: 1,
-        sub_trees: Society.sub_trees().iter().map(|&name| name.into()).collect(),
+        sub_trees: machine.sub_trees().iter().map(|&name| name.into()).collect(),
         timestamp: START,
         parameters: Parameters::default(),
-        domain_parameters: Society.default_parameters().into(),
+        domain_parameters: machine.default_parameters().into(),
         accounts,
     };
     let first = genesis.first_producer().unwrap().key;
     let sealer = [1, 2].map(key).into_iter().find(|key| key.public() == first).unwrap();
-    seal_genesis(&Society, &genesis, &sealer).unwrap()
+    seal_genesis(machine, &genesis, &sealer).unwrap()
 }
 
 /// A clock that stands still until it is set.

@@ -1,13 +1,14 @@
 //! A domain of one's own: escrow, in a page.
 //!
-//! Genesis grants balances. A payer opens an escrow towards a payee; the payer releases it, or the payee refunds it, or
-//! the payer takes it back once its time is over. Accounts and keys are the kernel's own (`AccountRegistration`).
+//! Genesis grants balances. A payer opens an escrow towards a payee; the payer releases it, or the payee refunds it. Once its
+//! time is over it goes back to the payer by itself. Accounts and keys are the kernel's own (`AccountRegistration`).
 //!
 //! # Format
 //! | key in sub-tree 2 | record |
 //! |---|---|
 //! | `01` ‖ account (32) | [`Balance`]; while there is none, what genesis granted |
 //! | `02` ‖ opening transition (32) | [`Escrow`] |
+//! | `03` ‖ block time (8) ‖ opening transition (32) | [`Settle`]: this escrow is held until then |
 //!
 //! # Invariants
 //! - Balances and held escrows always sum up to what genesis granted.
@@ -20,8 +21,8 @@ use chaoschain_schemas::{
     AccountId, CodecError, Micros, Timestamp, TransitionId, code_enum, codec, limits::PAYLOAD_BYTES_MAX,
 };
 use chaoschain_state::control::keys::{account as account_key, domain_parameters};
-use chaoschain_state::domain::{Domain, EventContext, KindSpec, ReadError, ReadSpec};
-use chaoschain_state::{Changes, DOMAIN_FIRST, Key, Rejection, View};
+use chaoschain_state::domain::{BlockContext, Domain, EventContext, KindSpec, ReadError, ReadSpec};
+use chaoschain_state::{Changes, DOMAIN_FIRST, Key, Rejection, Value, View};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value as Json, json};
 
@@ -71,7 +72,7 @@ pub struct Escrow {
     pub payee: AccountId,
     /// How much.
     pub amount: u64,
-    /// The block time from which on the payer may take it back.
+    /// The block time at which it goes back to the payer.
     pub expires_at: Timestamp,
     /// Where it is.
     pub state: EscrowState,
@@ -85,7 +86,7 @@ pub struct Open {
     pub payee: AccountId,
     /// How much, more than 0.
     pub amount: u64,
-    /// How long the payer cannot take it back.
+    /// After how long it goes back to the author.
     pub duration: Micros,
 }
 
@@ -104,7 +105,7 @@ pub enum Transition {
     Open(Open),
     /// The payer gives it to the payee.
     Release(Settle),
-    /// It goes back to the payer: by the payee at any time, by the payer once its time is over.
+    /// It goes back to the payer, by the payee's will, or by the payer's once its time is over.
     Refund(Settle),
 }
 
@@ -115,11 +116,14 @@ pub const RELEASE: u16 = 257;
 /// The kind of [`Transition::Refund`].
 pub const REFUND: u16 = 258;
 
+/// How many escrows go back by themselves at the start of one block, at most; the rest waits for the next.
+pub const EXPIRIES_MAX: usize = 64;
+
 /// The escrow domain.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct EscrowDomain;
 
-/// Every accepted transition writes one balance and one escrow.
+/// Whatever happens writes one balance, one escrow, and whether it waits for its time.
 struct Outcome {
     balance: (AccountId, Balance),
     escrow: (TransitionId, Escrow),
@@ -137,6 +141,22 @@ pub fn escrow_key(id: &TransitionId) -> Key {
     Key::new(DOMAIN_FIRST, &[&[0x02], id.as_bytes()])
 }
 
+/// Where a held escrow waits for its time.
+pub fn expiry_key(at: Timestamp, id: &TransitionId) -> Key {
+    Key::new(DOMAIN_FIRST, &[&[0x03], &at.0.to_be_bytes(), id.as_bytes()])
+}
+
+/// Up to `limit` of the held escrows, in order of the time at which they go back.
+fn held_until(view: &dyn View, limit: usize) -> Vec<(Timestamp, Key, TransitionId)> {
+    let all = Key::new(DOMAIN_FIRST, &[&[0x03]]);
+    let entry = |(key, value): (Key, Value)| {
+        let time = key.as_bytes().get(1..9)?.try_into().ok()?;
+        let Settle { escrow } = view.parse(&key, &value)?;
+        Some((Timestamp(u64::from_be_bytes(time)), key, escrow))
+    };
+    view.range(&all, &all.upper_bound(), limit).into_iter().filter_map(entry).collect()
+}
+
 /// The balance of an account, granted or since changed.
 fn balance(view: &dyn View, parameters: &Parameters, account: &AccountId) -> u64 {
     let granted =
@@ -144,16 +164,23 @@ fn balance(view: &dyn View, parameters: &Parameters, account: &AccountId) -> u64
     view.record::<Balance>(&balance_key(account)).map_or_else(granted, |balance| balance.amount)
 }
 
+/// What comes of an escrow's amount going `to` somebody.
+fn settled(
+    view: &dyn View,
+    parameters: &Parameters,
+    (id, escrow): (TransitionId, Escrow),
+    to: AccountId,
+) -> Result<Outcome, Rejection> {
+    let amount = balance(view, parameters, &to).checked_add(escrow.amount);
+    let amount =
+        amount.ok_or_else(|| Rejection::domain("balance_full", format!("{to} cannot hold that much")))?;
+    let state = if to == escrow.payer { EscrowState::Refunded } else { EscrowState::Released };
+    Ok(Outcome { balance: (to, Balance { amount }), escrow: (id, Escrow { state, ..escrow }) })
+}
+
 /// All rules in one place: [`Domain::verify`] asks whether there is an outcome, [`Domain::apply`] writes it.
 fn decide(context: &Context<'_>, view: &dyn View, transition: &Transition) -> Result<Outcome, Rejection> {
     let author = context.author;
-    let balance = |account: &AccountId| balance(view, context.parameters, account);
-    let settled = |id: TransitionId, escrow: Escrow, to: AccountId, state| {
-        let amount = balance(&to).checked_add(escrow.amount);
-        let amount =
-            amount.ok_or_else(|| Rejection::domain("balance_full", format!("{to} cannot hold that much")))?;
-        Ok(Outcome { balance: (to, Balance { amount }), escrow: (id, Escrow { state, ..escrow }) })
-    };
     match transition {
         Transition::Open(Open { payee, amount, duration }) => {
             if *payee == author {
@@ -163,7 +190,7 @@ fn decide(context: &Context<'_>, view: &dyn View, transition: &Transition) -> Re
                 return Err(Rejection::domain("amount_zero", "an escrow is of more than 0"));
             }
             view.get(&account_key(payee)).ok_or(Rejection::AccountUnknown(*payee))?;
-            let had = balance(&author);
+            let had = balance(view, context.parameters, &author);
             let left = had.checked_sub(*amount).ok_or_else(|| {
                 Rejection::domain(
                     "funds_short",
@@ -183,8 +210,12 @@ fn decide(context: &Context<'_>, view: &dyn View, transition: &Transition) -> Re
                     format!("only {} can release {id}", escrow.payer),
                 ));
             }
+            if escrow.expires_at <= context.now() {
+                let text = format!("{id} was held until {}, it goes back to its payer", escrow.expires_at);
+                return Err(Rejection::domain("time_over", text));
+            }
             let payee = escrow.payee;
-            settled(*id, escrow, payee, EscrowState::Released)
+            settled(view, context.parameters, (*id, escrow), payee)
         }
         Transition::Refund(Settle { escrow: id }) => {
             let escrow = held(view, id)?;
@@ -200,8 +231,18 @@ fn decide(context: &Context<'_>, view: &dyn View, transition: &Transition) -> Re
                 ));
             }
             let payer = escrow.payer;
-            settled(*id, escrow, payer, EscrowState::Refunded)
+            settled(view, context.parameters, (*id, escrow), payer)
         }
+    }
+}
+
+fn write(changes: &mut Changes<'_>, Outcome { balance, escrow }: &Outcome) {
+    changes.put(&balance_key(&balance.0), &balance.1);
+    changes.put(&escrow_key(&escrow.0), &escrow.1);
+    let expiry = expiry_key(escrow.1.expires_at, &escrow.0);
+    match escrow.1.state {
+        EscrowState::Held => changes.put(&expiry, &Settle { escrow: escrow.0 }),
+        EscrowState::Released | EscrowState::Refunded => changes.remove(&expiry),
     }
 }
 
@@ -270,10 +311,26 @@ impl Domain for EscrowDomain {
     }
 
     fn apply(context: &Context<'_>, changes: &mut Changes<'_>, transition: &Transition) {
-        if let Ok(Outcome { balance, escrow }) = decide(context, changes.view(), transition) {
-            changes.put(&balance_key(&balance.0), &balance.1);
-            changes.put(&escrow_key(&escrow.0), &escrow.1);
+        if let Ok(outcome) = decide(context, changes.view(), transition) {
+            write(changes, &outcome);
         }
+    }
+
+    fn begin_block(block: &BlockContext, parameters: &Parameters, changes: &mut Changes<'_>) {
+        let due = held_until(changes.view(), EXPIRIES_MAX);
+        for (_, expiry, id) in due.into_iter().filter(|(until, ..)| *until <= block.now) {
+            changes.remove(&expiry);
+            let Ok(escrow) = held(changes.view(), &id) else { continue };
+            let payer = escrow.payer;
+            // A payer who cannot hold that much has it refunded later.
+            if let Ok(outcome) = settled(changes.view(), parameters, (id, escrow), payer) {
+                write(changes, &outcome);
+            }
+        }
+    }
+
+    fn next_due(view: &dyn View) -> Option<Timestamp> {
+        held_until(view, 1).first().map(|(until, ..)| *until)
     }
 
     fn transition_to_json(kind: u16, payload: &[u8]) -> Result<Json, CodecError> {
@@ -300,6 +357,7 @@ impl Domain for EscrowDomain {
         match key.as_bytes() {
             [0x01, account @ ..] if account.len() == 32 => show::<Balance>(value),
             [0x02, id @ ..] if id.len() == 32 => show::<Escrow>(value),
+            [0x03, until @ ..] if until.len() == 40 => show::<Settle>(value),
             _ => None,
         }
     }

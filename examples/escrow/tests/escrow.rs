@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use chaoschain_escrow::{
-    Escrow, EscrowDomain, EscrowState, Grant, OPEN, Open, Parameters, REFUND, RELEASE, Settle, Totals,
-    balance_key, escrow_key,
+    EXPIRIES_MAX, Escrow, EscrowDomain, EscrowState, Grant, OPEN, Open, Parameters, REFUND, RELEASE, Settle,
+    Totals, balance_key, escrow_key,
 };
 use chaoschain_schemas::control::{Account, Role};
 use chaoschain_schemas::{
@@ -15,7 +15,7 @@ use chaoschain_schemas::{
 };
 use chaoschain_state::control::{self, SignedTransition};
 use chaoschain_state::domain::{BlockContext, DomainParameters, Machine, ReadModel};
-use chaoschain_state::{BaseView, Changes, Key, Value};
+use chaoschain_state::{BaseView, Change, Changes, Key, Value};
 use serde_json::{Value as Json, json};
 
 const ANA: u8 = 1;
@@ -57,9 +57,57 @@ fn granted(grants: &[(u8, u64)]) -> World {
 }
 
 impl World {
+    /// Time passes, and no block has come yet.
     fn passed(mut self, micros: u64) -> Self {
         self.now = self.now.saturating_add(Micros(micros));
         self
+    }
+
+    /// The start of a block; how many records it changed.
+    fn begin_block(&mut self) -> usize {
+        let mut changes = Changes::new(&self.state);
+        control::begin_block(&EscrowDomain, &self.block(), &mut changes);
+        assert_eq!(changes.fault(), None);
+        let changes = changes.into_changes();
+        let count = changes.len();
+        self.take_in(changes);
+        count
+    }
+
+    fn block(&self) -> BlockContext {
+        BlockContext {
+            chain: ChainId::default(),
+            height: Height(1),
+            now: self.now,
+            parent: Hash::ZERO,
+            epoch: 0,
+            rules: 1,
+            parameters: chaoschain_schemas::control::Parameters::default(),
+            domain_parameters: DomainParameters::new(self.state[&control::keys::domain_parameters()].clone()),
+        }
+    }
+
+    fn take_in(&mut self, changes: Vec<Change>) {
+        self.totals.apply(Height(1), &changes);
+        for Change { key, after, .. } in changes {
+            match after {
+                Some(value) => self.state.insert(key, value),
+                None => self.state.remove(&key),
+            };
+        }
+        assert_eq!(self.sum(), self.granted, "nothing is made or lost");
+        let held = self.escrows().filter(|escrow| escrow.state == EscrowState::Held).count();
+        assert!(self.waiting() <= held, "what is settled waits for nothing");
+    }
+
+    /// How many escrows wait for their time.
+    fn waiting(&self) -> usize {
+        self.state.keys().filter(|key| key.sub_tree() == 2 && key.as_bytes()[0] == 3).count()
+    }
+
+    fn escrows(&self) -> impl Iterator<Item = Escrow> {
+        let escrows = self.state.iter().filter(|(key, _)| key.sub_tree() == 2 && key.as_bytes()[0] == 2);
+        escrows.map(|(_, value)| codec::decode_trusted(value).unwrap())
     }
 
     /// Submits as the chain would; returns the code of a refusal.
@@ -84,16 +132,7 @@ impl World {
         };
         let signature = Signature::new([0; 64]);
         let parties = [PartySignature { signer: id(author), key: account.key, signature }];
-        let block = BlockContext {
-            chain: ChainId::default(),
-            height: Height(1),
-            now: self.now,
-            parent: Hash::ZERO,
-            epoch: 0,
-            rules: 1,
-            parameters: chaoschain_schemas::control::Parameters::default(),
-            domain_parameters: DomainParameters::new(self.state[&control::keys::domain_parameters()].clone()),
-        };
+        let block = self.block();
         self.last = TransitionId::of_body(&codec::encode(&body));
         let transition = SignedTransition { id: self.last, body: &body, parties: &parties };
         let address = EventAddress { height: Height(1), index: 0 };
@@ -102,11 +141,7 @@ impl World {
         assert_eq!(changes.fault(), None);
         let changes = changes.into_changes();
         assert!(result.is_ok() || changes.is_empty(), "a refused transition wrote something");
-        self.totals.apply(Height(1), &changes);
-        for change in changes {
-            self.state.insert(change.key, change.after.unwrap());
-        }
-        assert_eq!(self.sum(), self.granted, "nothing is made or lost");
+        self.take_in(changes);
         result.map_err(|rejection| rejection.code().to_owned())
     }
 
@@ -126,13 +161,8 @@ impl World {
     }
 
     fn sum(&self) -> u128 {
-        let held = self.state.iter().filter(|(key, _)| key.sub_tree() == 2 && key.as_bytes()[0] == 2).map(
-            |(_, value)| {
-                let escrow: Escrow = codec::decode_trusted(value).unwrap();
-                if escrow.state == EscrowState::Held { u128::from(escrow.amount) } else { 0 }
-            },
-        );
-        held.sum::<u128>()
+        let held = self.escrows().filter(|escrow| escrow.state == EscrowState::Held);
+        held.map(|escrow| u128::from(escrow.amount)).sum::<u128>()
             + [ANA, BOB, EVE].map(|person| u128::from(self.balance(person))).iter().sum::<u128>()
     }
 
@@ -185,6 +215,42 @@ fn a_payee_refunds_at_any_time_a_payer_when_it_is_over() {
 }
 
 #[test]
+fn what_is_over_goes_back_by_itself() {
+    let (world, id) = given().opened(30);
+    let mut world = world.passed(HOUR - 1);
+    assert_eq!((world.begin_block(), world.balance(ANA)), (0, 70));
+    let mut world = world.passed(1);
+    // Before a block has come to it, its time is over all the same.
+    assert_eq!(world.submit(ANA, RELEASE, settle(id)), refused("time_over"));
+    assert_eq!((world.begin_block(), world.balance(ANA)), (3, 100));
+    assert_eq!(world.submit(ANA, REFUND, settle(id)), refused("not_held"));
+    assert_eq!(world.begin_block(), 0);
+
+    // What was settled before waits for nothing.
+    let (mut world, id) = given().opened(30);
+    assert_eq!((world.submit(ANA, RELEASE, settle(id)), world.waiting()), (Ok(()), 0));
+}
+
+#[test]
+fn a_block_sends_only_so_many_back() {
+    const OPENED: usize = EXPIRIES_MAX + 3;
+    let mut world = granted(&[(ANA, 1_000)]);
+    for _ in 0..OPENED {
+        world = world.passed(1);
+        world.submit(ANA, OPEN, open(BOB, 1)).unwrap();
+    }
+    let first = EscrowDomain.next_due(&BaseView::new(&world.state)).unwrap();
+    let mut world = world.passed(2 * HOUR);
+    assert!(first < world.now);
+    let held = |world: &World| world.totals()[0].0 as usize;
+    world.begin_block();
+    assert_eq!((held(&world), world.waiting()), (3, 3));
+    world.begin_block();
+    assert_eq!((held(&world), world.balance(ANA)), (0, 1_000));
+    assert_eq!(EscrowDomain.next_due(&BaseView::new(&world.state)), None);
+}
+
+#[test]
 fn strangers_settle_nothing() {
     let (world, id) = given().opened(30);
     let mut world = world.passed(HOUR);
@@ -212,6 +278,18 @@ fn a_balance_does_not_overflow() {
     let (mut world, id) = granted(&[(ANA, 1), (BOB, u64::MAX)]).opened(1);
     assert_eq!(world.submit(ANA, RELEASE, settle(id)), refused("balance_full"));
     assert_eq!(world.submit(BOB, REFUND, settle(id)), Ok(()));
+
+    // Who cannot hold it when its time is over asks for it later.
+    let (world, id) = granted(&[(ANA, u64::MAX), (BOB, 1)]).opened(1);
+    let mut world = world;
+    world.submit(BOB, OPEN, open(ANA, 1)).unwrap();
+    let other = world.last;
+    world.submit(BOB, RELEASE, settle(other)).unwrap();
+    let mut world = world.passed(HOUR);
+    assert_eq!((world.begin_block(), world.waiting()), (1, 0));
+    assert_eq!(world.submit(ANA, REFUND, settle(id)), refused("balance_full"));
+    world.submit(ANA, OPEN, open(BOB, 1)).unwrap();
+    assert_eq!(world.submit(ANA, REFUND, settle(id)), Ok(()));
 }
 
 #[test]

@@ -134,6 +134,36 @@ fn an_escrow_from_genesis_to_a_proof() {
     assert_eq!((&again["value"], &again["at"]), (&totals["value"], &totals["at"]));
 }
 
+/// Nobody submits anything after the opening: the node sees to it that block time goes on.
+#[test]
+fn an_escrow_that_is_forgotten_goes_back() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path();
+    let [ana, bob] = ["ana.key", "bob.key"].map(|key| text(&done(dir, &["key", "new", key]), "account"));
+    let parameters = json!({ "domain": { "grants": [{ "account": ana, "amount": 100 }] } });
+    std::fs::write(dir.join("parameters.json"), parameters.to_string()).unwrap();
+    done(dir, &["init", "--dir", "chain", "--parameters", "parameters.json"]);
+    let node = Node::up(dir);
+    let there = ["--node", &node.url];
+    let done_there = |line: &[&str]| done(dir, &[line, &there].concat());
+    for key in ["ana.key", "bob.key"] {
+        done_there(&submit("AccountRegistration", "{}", key));
+    }
+    let open = json!({ "payee": bob, "amount": 30, "duration": 200_000 }).to_string();
+    let opened = done_there(&submit("Open", &open, "ana.key"));
+    let answer = loop {
+        let answer = done_there(&["get", "balance", &ana]);
+        if answer["value"]["amount"] == 100 {
+            break answer;
+        }
+        assert_eq!(answer["value"]["amount"], 70);
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let next = opened["height"].as_u64().unwrap() + 1;
+    assert_eq!(answer["at"]["height"], next, "one block of no events");
+    assert_eq!(done_there(&["get", "escrow", &text(&opened, "id")])["value"]["escrow"]["state"], "Refunded");
+}
+
 #[test]
 fn what_is_the_societys_is_refused() {
     let home = tempfile::tempdir().unwrap();
