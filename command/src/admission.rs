@@ -15,6 +15,7 @@ use chaoschain_schemas::{Body, ChainId, CodecError, TransitionId};
 use chaoschain_state::Rejection;
 
 use crate::error::SubmitError;
+use crate::foresight::check_rules_known;
 use crate::options::VERIFY_BATCH_MAX;
 use crate::reply::{Joined, Outcome, Reply};
 use crate::shared::{Shared, may_be_history};
@@ -224,11 +225,14 @@ fn admit(shared: &Arc<Shared>, store: &mut StoreWatch, batch: Vec<Submission>) {
     for (envelope, outcome) in fresh.iter().zip(verify_envelopes_if(&fresh, span)) {
         let error = match outcome {
             Ok(event) => {
-                verified.push(event);
+                match check_rules_known(&**shared.projection.machine(), event.body()) {
+                    Ok(()) => verified.push(event),
+                    Err(error) => look_up(shared, envelope.clone(), event.id(), error),
+                }
                 continue;
             }
             Err(Unfit::Span(id, rejection)) if may_be_history(&rejection) => {
-                look_up(shared, envelope.clone(), id, *rejection);
+                look_up(shared, envelope.clone(), id, SubmitError::Rejected(*rejection));
                 continue;
             }
             Err(Unfit::Span(_, rejection)) => SubmitError::Rejected(*rejection),
@@ -294,11 +298,11 @@ fn respond(shared: &Shared, outcomes: Vec<(Bytes, Outcome)>) {
     }
 }
 
-/// Answers a transition of another epoch off this thread: its receipt, should it have one, may be on disk.
-fn look_up(shared: &Arc<Shared>, envelope: Bytes, id: TransitionId, rejection: Rejection) {
+/// Answers a transition that is not to come in off this thread: its receipt, should it have one, may be on disk.
+fn look_up(shared: &Arc<Shared>, envelope: Bytes, id: TransitionId, refused: SubmitError) {
     let here = Arc::clone(shared);
     shared.runtime.spawn_blocking(move || {
-        let outcome = here.verdict_of_history(&id, SubmitError::Rejected(rejection));
+        let outcome = here.verdict_of_history(&id, refused);
         respond(&here, vec![(envelope, outcome)]);
     });
 }

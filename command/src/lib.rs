@@ -17,6 +17,7 @@
 mod admission;
 mod append;
 mod error;
+mod foresight;
 pub mod http;
 mod linger;
 mod mempool;

@@ -18,6 +18,7 @@ use tokio::task::AbortHandle;
 use crate::admission::{self, Queue, Submission, check_size, check_span};
 use crate::append;
 use crate::error::SubmitError;
+use crate::foresight::check_rules_known;
 use crate::options::{BATCH_EVENTS_MAX, CommandOptions};
 use crate::producer::{BLOCK_BYTES_MIN, BlockProducer};
 use crate::rate::{Buckets, Peer};
@@ -300,6 +301,9 @@ fn judge_now(shared: &Shared, envelope: Bytes) -> Result<DryRun, SubmitError> {
         })?,
         Err(rejection) => Err(rejection),
     };
+    if let Err(unknown) = check_rules_known(&**shared.projection.machine(), event.body()) {
+        return shared.verdict_of_history(&event.id(), unknown).map(DryRun::Accepted);
+    }
     match judged {
         Ok(()) => Ok(DryRun::Acceptable(head.read_point())),
         Err(rejection) if may_be_history(&rejection) => {

@@ -1,6 +1,8 @@
 //! A chain in a few lines: the society domain, two producers, authors, and a log that fails as scripted.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
+pub mod alarms;
+
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};

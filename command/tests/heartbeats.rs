@@ -1,15 +1,12 @@
 //! Block time stands still without blocks: what is due is handled all the same, and nothing else makes a block.
 #![allow(clippy::unwrap_used)]
 
-mod alarms;
-#[path = "../support/mod.rs"]
 mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use alarms::{Alarms, RINGS_MAX, Rung, set};
 use chaoschain_command::{Clock, CommandOptions, CommandService, Peer};
 use chaoschain_events::attest::{Board, LocalBoard, sign_attestation};
 use chaoschain_events::log::{EmbeddedLog, EmbeddedOptions, EventLog};
@@ -17,6 +14,7 @@ use chaoschain_projector::{Head, Projection, ProjectionOptions};
 use chaoschain_schemas::{ATTESTATION_VERSION, Attestation, Hash, Height, Sequence, Timestamp};
 use chaoschain_state::BaseView;
 use chaoschain_state::domain::Machine;
+use support::alarms::{ALARMS, RINGS_MAX, Rung, set};
 use support::{DAY, Fate, START, Scripted, Stopped, genesis_of, options, producer};
 
 const HOUR: u64 = DAY / 24;
@@ -36,7 +34,7 @@ struct Node {
 }
 
 async fn open(dir: &std::path::Path, log: Arc<dyn EventLog>) -> (Projection, Rung) {
-    let (machine, rung): (Arc<dyn Machine>, _) = (Arc::new(Alarms), Rung::default());
+    let (machine, rung): (Arc<dyn Machine>, _) = (Arc::new(ALARMS), Rung::default());
     let models: Vec<Box<dyn chaoschain_state::domain::ReadModel>> = vec![Box::new(rung.clone())];
     let projection =
         Projection::open(ProjectionOptions::new(dir), machine, log, models, &|_| {}).await.unwrap();
@@ -46,7 +44,7 @@ async fn open(dir: &std::path::Path, log: Arc<dyn EventLog>) -> (Projection, Run
 
 async fn new_log(dir: &std::path::Path) -> Arc<dyn EventLog> {
     let log = EmbeddedLog::open(dir.join("log"), EmbeddedOptions::default()).unwrap();
-    log.append(Sequence(0), genesis_of(&Alarms).1).await.unwrap();
+    log.append(Sequence(0), genesis_of(&ALARMS).1).await.unwrap();
     Arc::new(log)
 }
 
@@ -89,7 +87,7 @@ impl Node {
 /// Waits until nothing is due any more; the head there.
 async fn nothing_due(projection: &Projection) -> Arc<Head> {
     let mut heads = projection.subscribe();
-    let none = |head: &Arc<Head>| Alarms.next_due(&BaseView::new(&*head.state)).is_none();
+    let none = |head: &Arc<Head>| ALARMS.next_due(&BaseView::new(&*head.state)).is_none();
     heads.wait_for(none).await.unwrap().clone()
 }
 
@@ -239,7 +237,7 @@ async fn several_services_do_it_once_and_stand_in_for_each_other() {
     for (_, projection) in &nodes {
         let mut heads = projection.subscribe();
         heads.wait_for(|head| head.height().0 >= 2 + shares).await.unwrap();
-        let next = Alarms.next_due(&BaseView::new(&*projection.head().state));
+        let next = ALARMS.next_due(&BaseView::new(&*projection.head().state));
         assert_eq!((projection.head().height(), next), (Height(2 + shares), Some(after(2 * HOUR))));
     }
     // Whoever sealed the newest would go first, and is gone.
@@ -264,8 +262,8 @@ async fn it_is_held_back_below_what_is_attested() {
     node.set(1, 0, after(HOUR), 1).await;
     let board = Arc::new(LocalBoard::open(node.dir.path().join("board")).unwrap());
     node.projection.follow_board(board.clone());
-    let (chain, two, version) = (genesis_of(&Alarms).0, producer(2), ATTESTATION_VERSION);
-    let (validator, header_hash) = (two.account, Hash::from([7; 32]));
+    let (chain, two, version) = (genesis_of(&ALARMS).0, producer(2), ATTESTATION_VERSION);
+    let (validator, header_hash) = (two.account, Hash::new([7; 32]));
     let attestation = Attestation { version, chain, validator, height: Height(9), header_hash };
     board.publish(sign_attestation(&attestation, &two.key)).await.unwrap();
     while node.projection.attestations().highest_attested() < Height(9) {

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use chaoschain_events::envelope::sign;
+use chaoschain_schemas::control::{ParameterChange, kind};
 use chaoschain_schemas::{
     BODY_VERSION, Body, CodecError, Height, Timestamp, codec, limits::PAYLOAD_BYTES_MAX,
 };
@@ -14,7 +15,7 @@ use chaoschain_state::{Change, Changes, DOMAIN_FIRST, Key, Rejection, View};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use crate::support::{START, author, genesis_of};
+use super::{START, author, genesis_of, producer};
 
 /// How many ring at the start of one block, at most.
 pub const RINGS_MAX: usize = 4;
@@ -27,8 +28,12 @@ pub struct Set {
     pub count: u32,
 }
 
+/// The domain, as a build knows it that has this version of its rules; all of them are the same.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Alarms;
+pub struct AlarmsOf<const RULES: u16>;
+
+pub type Alarms = AlarmsOf<1>;
+pub const ALARMS: Alarms = AlarmsOf;
 
 /// The alarms that are set, in order of time.
 fn alarm(at: Timestamp, author: &[u8], number: u32) -> Key {
@@ -41,9 +46,9 @@ fn first(view: &dyn View, limit: usize) -> Vec<(Timestamp, Key)> {
     view.range(&all, &all.upper_bound(), limit).into_iter().map(|(key, _)| (time(&key), key)).collect()
 }
 
-impl Domain for Alarms {
+impl<const KNOWN: u16> Domain for AlarmsOf<KNOWN> {
     const ID: &'static str = "alarms";
-    const RULES: u16 = 1;
+    const RULES: u16 = KNOWN;
     const SUB_TREES: &'static [&'static str] = &["alarms"];
     const KINDS: &'static [KindSpec] =
         &[KindSpec { kind: SET, name: "Set", bytes_max: 64, registers: true, help: "", example: "" }];
@@ -101,7 +106,7 @@ pub fn set(number: u16, nonce: u64, at: Timestamp, count: u32) -> Bytes {
     let author = author(number);
     let body = Body {
         version: BODY_VERSION,
-        chain: genesis_of(&Alarms).0,
+        chain: genesis_of(&ALARMS).0,
         epoch: 0,
         author: author.id,
         lane: 0,
@@ -139,4 +144,29 @@ impl ReadModel for Rung {
     fn query(&self, _: &[String]) -> Result<Json, ReadError> {
         Ok(Json::Null)
     }
+}
+
+/// What producers 1 and 2 decide together: that the rules move to `version`.
+pub fn move_to(version: u16, at: Height, nonce: u64) -> Bytes {
+    let change =
+        ParameterChange { at, kernel: None, domain: None, rules: Some(version), reason: "newer".into() };
+    let parties = [1, 2].map(producer);
+    let body = Body {
+        version: BODY_VERSION,
+        chain: genesis_of(&ALARMS).0,
+        epoch: 0,
+        author: parties[0].account,
+        lane: 0,
+        nonce,
+        valid_until: Timestamp(START.0 + 60_000_000),
+        occurred_at: None,
+        correlation: None,
+        causation: None,
+        expects: Vec::new(),
+        attachment: None,
+        kind: kind::PARAMETER_CHANGE,
+        payload: codec::encode(&change).into(),
+    };
+    let signed: Vec<_> = parties.iter().map(|party| (party.account, &*party.key)).collect();
+    sign(&body, &signed).unwrap().bytes().clone()
 }
