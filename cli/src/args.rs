@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::command::{
-    completions, config as config_command, diff, doctor, get, init, join, key, log, replay, resync, status,
-    submit, trust, up, verify,
+    completions, config as config_command, diff, doctor, get, init, join, key, log, replay, resync, simulate,
+    status, submit, trust, up, verify,
 };
 use crate::config::{Config, Flags, LogFormat, Sourced};
 use crate::error::{CliError, Exit, Outcome};
@@ -70,6 +70,7 @@ pub(crate) enum Command {
     Doctor(doctor::Args),
     Log(log::Args),
     Import(import::Args),
+    Simulate(simulate::Args),
     Demo(demo::DemoArgs),
     Bench(bench::BenchArgs),
     Config(config_command::Args),
@@ -116,7 +117,7 @@ impl Run<'_> {
 /// The command line of this program, for parsing, help and completions.
 pub(crate) fn command(app: &App) -> clap::Command {
     let is_society = import::is_offered(app);
-    let command = ["import", "demo", "bench"].into_iter().fold(Cli::command(), |command, name| {
+    let command = ["import", "simulate", "demo", "bench"].into_iter().fold(Cli::command(), |command, name| {
         command.mut_subcommand(name, |societys| societys.hide(!is_society))
     });
     renamed(command, app.name).name(app.name).bin_name(app.name)
@@ -188,6 +189,7 @@ fn dispatch(run: &Run<'_>, command: &Command) -> Outcome {
         Command::Doctor(args) => doctor::run(run, args),
         Command::Log(args) => log::run(run, args),
         Command::Import(args) => import::run(run, args),
+        Command::Simulate(args) => simulate::run(run, args),
         Command::Demo(args) => demo::run(run, args),
         Command::Bench(args) => bench::run(run, args),
         Command::Config(args) => config_command::run(run, args),

@@ -1,7 +1,7 @@
 //! The chaoschain command line, as a library that takes machines.
 //!
 //! A binary is a few lines: it names itself and the domain it runs, and calls [`run`]. Everything here works on any
-//! domain, except `import`, `demo` and `bench`, which play the society and are offered where the machine is.
+//! domain, except `import`, `simulate`, `demo` and `bench`, which play the society and are offered where the machine is.
 //!
 //! # Example
 //! ```no_run
@@ -39,6 +39,7 @@ mod roles;
 mod routes;
 mod seed;
 mod server;
+pub mod simulate;
 
 use std::process::ExitCode;
 use std::sync::Arc;

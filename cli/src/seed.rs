@@ -22,6 +22,11 @@ impl Seed {
     pub(crate) fn key(&self, label: &str) -> SecretKey {
         SecretKey::from_seed(blake3::keyed_hash(&self.0, label.as_bytes()).as_bytes())
     }
+
+    /// Bytes without end that follow from the seed and this label.
+    pub(crate) fn stream(&self, label: &str) -> blake3::OutputReader {
+        blake3::Hasher::new_keyed(&self.0).update(b"stream ").update(label.as_bytes()).finalize_xof()
+    }
 }
 
 #[cfg(test)]

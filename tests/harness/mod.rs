@@ -13,7 +13,7 @@ use chaoschain_schemas::api::{BatchOutcome, Receipt};
 use chaoschain_schemas::society::{AgentRegistration, Payload, Personality};
 use chaoschain_schemas::{AccountId, BODY_VERSION, Blob, Body, ChainId, Timestamp, TransitionId, codec};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_chaoschain-under-test");
+pub const BINARY: &str = env!("CARGO_BIN_EXE_chaoschain-under-test");
 /// The same with a fault that [`FAULT`] describes.
 const FAULTY: &str = env!("CARGO_BIN_EXE_chaoschain-faulty");
 /// What the faulty binary does wrong: `HEIGHT:ACCOUNT`, see `faulty_main.rs`.

@@ -14,5 +14,6 @@ mod overload;
 mod permissions;
 mod ratings;
 mod several;
+mod simulate;
 mod torture;
 mod witness;

@@ -12,10 +12,12 @@ mod chain;
 mod ingest;
 mod reads;
 mod replay;
+mod society;
 mod trees;
 
 use std::time::{Duration, Instant};
 
+use chaoschain_events::envelope::VerifiedEnvelope;
 use chaoschain_events::signature::{Claim, verify_batch};
 use chaoschain_schemas::SigningContext;
 use clap::Args;
@@ -52,7 +54,7 @@ pub(crate) struct BenchArgs {
     /// Seconds of steady load for the latencies.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
-    /// Only these parts: ingest, replay, reads, tree.
+    /// Only these parts: ingest, replay, reads, society, tree.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     #[command(flatten)]
@@ -109,6 +111,9 @@ pub(crate) fn run(run: &Run<'_>, args: &BenchArgs) -> Outcome {
     if args.wants("ingest") || args.wants("replay") || args.wants("reads") {
         figures.extend(chain_figures(&config, args)?);
     }
+    if args.wants("society") {
+        figures.extend(society::measure(args)?);
+    }
     if args.wants("tree") {
         eprintln!("tree of {} leaves …", args.leaves);
         figures.extend(trees::measure(args.leaves));
@@ -132,11 +137,11 @@ fn chain_figures(config: &Config, args: &BenchArgs) -> Outcome<Vec<Figure>> {
     eprintln!("signing {} events of {} authors …", args.events, args.authors);
     let embedded = Config { log: "embedded".into(), ..config.clone() };
     let mut bench = runtime.block_on(chain::Bench::new(&embedded, args.authors))?;
-    let before = batch_verify_ceiling(&bench);
+    let before = batch_verify_ceiling(bench.registrations());
     let mut figures = Vec::new();
     let measured = runtime.block_on(ingest::measure(&mut bench, args))?;
     // The machine may be shared: the better of before and after is nearer to what it can do.
-    let ceiling = before.max(batch_verify_ceiling(&bench));
+    let ceiling = before.max(batch_verify_ceiling(bench.registrations()));
     figures.push(
         Figure::new("batch verification of signatures, all cores", ceiling, "/s")
             .note("the ceiling of the rows below"),
@@ -174,18 +179,16 @@ async fn managed_figures(
     Ok(figures)
 }
 
-/// Signatures a second that this machine verifies in batches of distinct keys, on all cores, and nothing else.
-fn batch_verify_ceiling(bench: &chain::Bench) -> f64 {
-    let parties = bench.registrations().iter().take(CEILING_SIGNATURES);
+/// Signatures a second that this machine verifies in batches, those of `events`, on all cores, and nothing else.
+fn batch_verify_ceiling(events: &[VerifiedEnvelope]) -> f64 {
+    let parties = events.iter().flat_map(|event| event.parties().iter().map(move |party| (event, party)));
     let claims: Vec<Claim<'_>> = parties
-        .map(|event| {
-            let party = &event.parties()[0];
-            Claim {
-                context: SigningContext::Transition,
-                key: &party.key,
-                signature: &party.signature,
-                bytes: event.body_bytes(),
-            }
+        .take(CEILING_SIGNATURES)
+        .map(|(event, party)| Claim {
+            context: SigningContext::Transition,
+            key: &party.key,
+            signature: &party.signature,
+            bytes: event.body_bytes(),
         })
         .collect();
     let once = || {

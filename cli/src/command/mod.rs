@@ -12,6 +12,7 @@ pub(crate) mod key;
 pub(crate) mod log;
 pub(crate) mod replay;
 pub(crate) mod resync;
+pub(crate) mod simulate;
 pub(crate) mod status;
 pub(crate) mod submit;
 pub(crate) mod trust;

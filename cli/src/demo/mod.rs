@@ -106,6 +106,7 @@ const TRY_NEXT: &str = "
 Try next:
   chaoschain init --dir my-chain && chaoschain up --dir my-chain     a chain of your own, served over HTTP
   chaoschain import ratings.csv --into trust --seed 1                a real trust network, the same root every time
+  chaoschain simulate --dir society                                  a thousand agents that live by themselves
   chaoschain bench                                                   what this machine can do
   chaoschain --help                                                  everything else";
 
