@@ -117,9 +117,10 @@ impl Run<'_> {
 /// The command line of this program, for parsing, help and completions.
 pub(crate) fn command(app: &App) -> clap::Command {
     let is_society = import::is_offered(app);
-    let command = ["import", "simulate", "demo", "bench"].into_iter().fold(Cli::command(), |command, name| {
-        command.mut_subcommand(name, |societys| societys.hide(!is_society))
-    });
+    let command =
+        ["import", "simulate", "demo", "bench"].into_iter().fold(Cli::command(), |command, name| {
+            command.mut_subcommand(name, |societys| societys.hide(!is_society))
+        });
     renamed(command, app.name).name(app.name).bin_name(app.name)
 }
 

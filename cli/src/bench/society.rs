@@ -34,14 +34,19 @@ struct Sample {
 pub(super) fn measure(args: &BenchArgs) -> Outcome<Vec<Figure>> {
     eprintln!("a society of {AGENTS} agents and {} events …", args.events);
     let sample = Sample::make(args.events as u64)?;
-    let events: Vec<VerifiedEnvelope> = sample.blocks.iter().flat_map(|block| block.events().to_vec()).collect();
+    let events: Vec<VerifiedEnvelope> =
+        sample.blocks.iter().flat_map(|block| block.events().to_vec()).collect();
     let signatures: usize = events.iter().map(|event| event.parties().len()).sum();
     let an_event = signatures as f64 / events.len().max(1) as f64;
     let before = batch_verify_ceiling(&events);
     let sealed = sample.seal()?;
     let replayed = runtime()?.block_on(sample.replay())?;
     let ceiling = before.max(batch_verify_ceiling(&events)) / an_event;
-    let note = format!("{} events in {} blocks; {an_event:.2} signatures an event", sample.events, sample.blocks.len());
+    let note = format!(
+        "{} events in {} blocks; {an_event:.2} signatures an event",
+        sample.events,
+        sample.blocks.len()
+    );
     Ok(vec![
         Figure::new("simulated society, verify and seal", sealed, "events/s").under(ceiling).note(note),
         Figure::new("simulated society, replay", replayed, "events/s").under(ceiling).note("same root"),

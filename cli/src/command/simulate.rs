@@ -69,7 +69,8 @@ pub(crate) fn run(run: &Run<'_>, args: &Args) -> Outcome {
     let flags = Flags { log: args.log.clone(), nats_replicas: args.replicas, ..Flags::default() };
     let config = run.configure(flags, "info")?;
     if !is_offered(run.app) {
-        let message = format!("what is simulated is the society; this program runs {:?}", run.app.machine.id());
+        let message =
+            format!("what is simulated is the society; this program runs {:?}", run.app.machine.id());
         return Err(CliError::new(Exit::Refused, "domain_wrong", message));
     }
     let start = Instant::now();
@@ -101,15 +102,23 @@ pub(crate) fn run(run: &Run<'_>, args: &Args) -> Outcome {
 }
 
 /// Makes the directory, or opens the one that a run of the same society left.
-async fn open(run: &Run<'_>, config: &Config, args: &Args, simulation: &Simulation) -> Outcome<(LogHome, DataDir)> {
+async fn open(
+    run: &Run<'_>,
+    config: &Config,
+    args: &Args,
+    simulation: &Simulation,
+) -> Outcome<(LogHome, DataDir)> {
     let dir = DataDir::at(&args.dir);
     if dir.holds_chain() {
         let chain = dir.chain_of(run.app)?;
         if chain.id == simulation.chain() {
             return Ok((open_any_log(config, &dir, &chain, false).await?, dir));
         }
-        let message = format!("{} holds chain {}, not the one of this seed and agents", args.dir.display(), chain.id);
-        return Err(CliError::new(Exit::Refused, "chain_exists", message).hint("name another directory with --dir"));
+        let message =
+            format!("{} holds chain {}, not the one of this seed and agents", args.dir.display(), chain.id);
+        return Err(
+            CliError::new(Exit::Refused, "chain_exists", message).hint("name another directory with --dir")
+        );
     }
     let dir = DataDir::create(&args.dir)?;
     let made = make(run, config, &dir, simulation).await;
@@ -171,8 +180,12 @@ async fn write(log: &dyn EventLog, simulation: &mut Simulation, events: u64) -> 
 fn next(simulation: &mut Simulation, stop: &watch::Receiver<bool>) -> Outcome<Option<SimulatedBlock>> {
     if *stop.borrow() {
         let report = simulation.report();
-        let message = format!("stopped after {} events, at height {}; the chain is whole", report.events, report.height);
-        return Err(CliError::new(Exit::Interrupted, "interrupted", message).hint("the same command goes on from there"));
+        let message = format!(
+            "stopped after {} events, at height {}; the chain is whole",
+            report.events, report.height
+        );
+        return Err(CliError::new(Exit::Interrupted, "interrupted", message)
+            .hint("the same command goes on from there"));
     }
     simulation.next_block()
 }
@@ -194,9 +207,13 @@ impl There<'_> {
     async fn holds(&mut self, block: &SimulatedBlock) -> Outcome<bool> {
         let Some(entry) = self.more().await? else { return Ok(false) };
         if entry.message != block.message {
-            let message = format!("message {} of the log is not block {} of this society", entry.sequence, block.height);
-            return Err(CliError::new(Exit::Refused, "simulation_differs", message)
-                .hint("others have sealed blocks on this chain, or another version made it: name another directory"));
+            let message = format!(
+                "message {} of the log is not block {} of this society",
+                entry.sequence, block.height
+            );
+            return Err(CliError::new(Exit::Refused, "simulation_differs", message).hint(
+                "others have sealed blocks on this chain, or another version made it: name another directory",
+            ));
         }
         self.found += 1;
         Ok(true)

@@ -44,9 +44,7 @@ use chaoschain_state::{BaseView, View};
 pub use chain::VALIDATORS;
 pub use choose::WRONG_PER_MILLE;
 pub use personality::{Deed, SHARES};
-pub use report::{
-    ConflictCount, DeedCount, KindCount, PersonalityCount, RefusedCount, Report,
-};
+pub use report::{ConflictCount, DeedCount, KindCount, PersonalityCount, RefusedCount, Report};
 
 use self::act::{Act, Busy, Look, Origin};
 use self::choose::Chooser;
@@ -244,7 +242,8 @@ impl Simulation {
     /// What is to be done in the next block.
     fn make_up(&mut self, now: Timestamp) -> Outcome<Vec<Act>> {
         let context = self.fold.next_context(now)?;
-        let parameters: Parameters = codec::decode_trusted(context.domain_parameters.bytes()).unwrap_or_default();
+        let parameters: Parameters =
+            codec::decode_trusted(context.domain_parameters.bytes()).unwrap_or_default();
         let head = std::sync::Arc::clone(self.fold.tip());
         let view = BaseView::new(&*head.state);
         let arriving = self.arrivals(head.height());
@@ -317,7 +316,8 @@ impl Simulation {
     pub fn report(&self) -> Report {
         let head = self.fold.head();
         let view = BaseView::new(&*head.state);
-        let counts: ConflictCounts = (&view as &dyn View).record(&keys::conflict_counts()).unwrap_or_default();
+        let counts: ConflictCounts =
+            (&view as &dyn View).record(&keys::conflict_counts()).unwrap_or_default();
         let (opinions_voided, divergences) = self.tally.oddities();
         Report {
             chain: self.chain,

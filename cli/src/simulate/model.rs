@@ -175,7 +175,11 @@ impl Model {
                 }
                 (keys::SOCIAL, 0x06, id) => {
                     if let Some(id) = id32(id) {
-                        decided.extend(self.take_conflict(ConflictId::new(id), before.as_ref(), after.as_ref()));
+                        decided.extend(self.take_conflict(
+                            ConflictId::new(id),
+                            before.as_ref(),
+                            after.as_ref(),
+                        ));
                     }
                 }
                 (keys::MEMES, 0x01, id) => {
@@ -242,7 +246,12 @@ impl Model {
         }
     }
 
-    fn take_conflict(&mut self, id: ConflictId, before: Option<&Value>, after: Option<&Value>) -> Option<Decided> {
+    fn take_conflict(
+        &mut self,
+        id: ConflictId,
+        before: Option<&Value>,
+        after: Option<&Value>,
+    ) -> Option<Decided> {
         let conflict = read::<Conflict>(after)?;
         let open = conflict.outcome.is_none() && !conflict.electors.is_empty();
         if before.is_none() && open {

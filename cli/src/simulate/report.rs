@@ -195,7 +195,8 @@ impl Tally {
     }
 
     pub(super) fn conflicts(&self) -> Vec<ConflictCount> {
-        let one = |(&(kind, strategy, by, option), &count)| ConflictCount { kind, strategy, by, option, count };
+        let one =
+            |(&(kind, strategy, by, option), &count)| ConflictCount { kind, strategy, by, option, count };
         self.conflicts.iter().map(one).collect()
     }
 

@@ -17,7 +17,13 @@ impl Report {
             ["conflict", "strategy", "decided by", "option", "times"],
             self.conflicts.iter().map(|one| {
                 let option = one.option.map_or_else(|| "-".into(), |option| option.to_string());
-                [one.kind.to_string(), one.strategy.to_string(), one.by.to_string(), option, one.count.to_string()]
+                [
+                    one.kind.to_string(),
+                    one.strategy.to_string(),
+                    one.by.to_string(),
+                    option,
+                    one.count.to_string(),
+                ]
             }),
         );
         let refused = table(
@@ -37,7 +43,8 @@ impl Report {
 
 /// What each personality did of its own accord, a line a deed.
 fn shares(personalities: &[PersonalityCount]) -> String {
-    let header = std::iter::once("deed".into()).chain(personalities.iter().map(|one| one.personality.to_string()));
+    let header =
+        std::iter::once("deed".into()).chain(personalities.iter().map(|one| one.personality.to_string()));
     let deeds = personalities.first().map_or(0, |one| one.deeds.len());
     let rows = (0..deeds).map(|place| {
         let cells = personalities.iter().map(|one| share(&one.deeds[place], one.events));

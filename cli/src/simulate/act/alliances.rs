@@ -1,8 +1,8 @@
 //! Alliances: formed, left, betrayed, revived.
 
 use chaoschain_schemas::society::{
-    Agent, Alliance, AllianceBetrayal, AllianceDeparture, AllianceEndCause, AllianceFormation, AlliancePurpose,
-    AllianceReconciliation, AllianceState, AllianceTerms, Benefit, Personality, PurposeKind,
+    Agent, Alliance, AllianceBetrayal, AllianceDeparture, AllianceEndCause, AllianceFormation,
+    AlliancePurpose, AllianceReconciliation, AllianceState, AllianceTerms, Benefit, Personality, PurposeKind,
 };
 use chaoschain_schemas::{AllianceId, Micros};
 use chaoschain_society::keys;
@@ -71,15 +71,19 @@ pub(in crate::simulate) fn has_kept_faith(look: &Look<'_>, who: Who) -> bool {
 
 /// An alliance in force and a member of this personality that can act.
 fn membership(look: &mut Look<'_>, personality: Personality) -> Option<(AllianceId, Who)> {
-    let (id, author) = look.model.alliances.some(look.draws, ALLIANCES_LOOKED_AT_MAX).into_iter().find_map(|id| {
-        let alliance: Alliance = look.record(&keys::alliance(&id))?;
-        if alliance.state != AllianceState::Active || alliance.expires_at <= look.now || look.is_taken(id.as_bytes()) {
-            return None;
-        }
-        let mut members = alliance.members.iter().filter_map(|id| look.model.who(id));
-        let able = |who: &Who| look.model.personality(*who) == Some(personality) && look.is_free(*who);
-        members.find(able).map(|who| (id, who))
-    })?;
+    let (id, author) =
+        look.model.alliances.some(look.draws, ALLIANCES_LOOKED_AT_MAX).into_iter().find_map(|id| {
+            let alliance: Alliance = look.record(&keys::alliance(&id))?;
+            if alliance.state != AllianceState::Active
+                || alliance.expires_at <= look.now
+                || look.is_taken(id.as_bytes())
+            {
+                return None;
+            }
+            let mut members = alliance.members.iter().filter_map(|id| look.model.who(id));
+            let able = |who: &Who| look.model.personality(*who) == Some(personality) && look.is_free(*who);
+            members.find(able).map(|who| (id, who))
+        })?;
     look.take_thing(id.as_bytes());
     Some((id, author))
 }

@@ -1,8 +1,8 @@
 //! Conflicts: reported, and what electors think.
 
 use chaoschain_schemas::society::{
-    Agent, AgentStatus, Claim, Conflict, ConflictReport, ContestedFact, ContestedField, FactReport, OpinionCast,
-    Personality, Strategy,
+    Agent, AgentStatus, Claim, Conflict, ConflictReport, ContestedFact, ContestedField, FactReport,
+    OpinionCast, Personality, Strategy,
 };
 use chaoschain_schemas::{AgentId, ConflictId};
 use chaoschain_society::keys;
@@ -26,7 +26,11 @@ pub(super) fn report(look: &mut Look<'_>, personality: Personality) -> Option<Ac
 }
 
 /// One or two claims about a field, none of them what stands; nothing where a conflict about it is open.
-pub(in crate::simulate) fn claims(look: &mut Look<'_>, subject: Who, field: ContestedField) -> Option<Vec<Claim>> {
+pub(in crate::simulate) fn claims(
+    look: &mut Look<'_>,
+    subject: Who,
+    field: ContestedField,
+) -> Option<Vec<Claim>> {
     let id: AgentId = look.id(subject);
     if look.view.get(&keys::open_conflict(&ContestedFact { agent: id, field })).is_some() {
         return None;
@@ -39,9 +43,11 @@ pub(in crate::simulate) fn claims(look: &mut Look<'_>, subject: Who, field: Cont
     look.take_person(subject);
     Some(match field {
         ContestedField::Personality => {
-            let others: Vec<_> = Personality::ALL.iter().copied().filter(|other| *other != agent.personality).collect();
+            let others: Vec<_> =
+                Personality::ALL.iter().copied().filter(|other| *other != agent.personality).collect();
             let first = look.draws.below(others.len());
-            let claim = |place: usize| Claim { personality: Some(others[place % others.len()]), ..Claim::default() };
+            let claim =
+                |place: usize| Claim { personality: Some(others[place % others.len()]), ..Claim::default() };
             vec![claim(first), claim(first + 1)]
         }
         ContestedField::Status => {
@@ -70,7 +76,8 @@ pub(super) fn opinion(look: &mut Look<'_>, personality: Personality) -> Option<A
         if conflict.outcome.is_some() || conflict.deadline <= look.now {
             return None;
         }
-        let mut silent = conflict.electors.iter().filter(|elector| elector.opinion.is_none() && !elector.voided);
+        let mut silent =
+            conflict.electors.iter().filter(|elector| elector.opinion.is_none() && !elector.voided);
         let author = silent.find_map(|elector| {
             let who = look.model.who(&elector.agent)?;
             (look.model.personality(who) == Some(personality) && look.is_free(who)).then_some(who)

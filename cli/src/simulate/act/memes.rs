@@ -9,7 +9,8 @@ use chaoschain_society::keys;
 use super::{Act, Look, TRIES_MAX};
 use crate::simulate::model::Who;
 
-const CAPTIONS: [&str; 4] = ["distracted validator", "one does not simply fork", "this is finality", "so much chaos"];
+const CAPTIONS: [&str; 4] =
+    ["distracted validator", "one does not simply fork", "this is finality", "so much chaos"];
 const TAGS: [&str; 4] = ["classic", "fresh", "cursed", "wholesome"];
 /// How many agents' views one influence moves, at most, here.
 const AFFECTED_MAX: usize = 4;
@@ -19,7 +20,8 @@ pub(super) fn publication(look: &mut Look<'_>, personality: Personality) -> Opti
     let caption = look.say(&CAPTIONS);
     let text = format!("{caption} #{}", look.draws.below(1_000_000));
     let content_type = *look.draws.pick(MemeType::ALL)?;
-    let inline = matches!(content_type, MemeType::Text | MemeType::Ascii).then(|| Blob::from(text.clone().into_bytes()));
+    let inline = matches!(content_type, MemeType::Text | MemeType::Ascii)
+        .then(|| Blob::from(text.clone().into_bytes()));
     let references = if look.draws.happens(300) { look.model.memes.some(look.draws, 1) } else { Vec::new() };
     let targets = if look.draws.happens(200) { look.others(&[author], 2, false) } else { Vec::new() };
     let publication = MemePublication {
@@ -35,7 +37,11 @@ pub(super) fn publication(look: &mut Look<'_>, personality: Personality) -> Opti
 }
 
 /// A meme that is none of the author's, with who published it.
-fn somebody_elses(look: &mut Look<'_>, author: Who, fits: impl Fn(&Look<'_>, &MemeId) -> bool) -> Option<(MemeId, Meme)> {
+fn somebody_elses(
+    look: &mut Look<'_>,
+    author: Who,
+    fits: impl Fn(&Look<'_>, &MemeId) -> bool,
+) -> Option<(MemeId, Meme)> {
     let own = look.id(author);
     look.model.memes.some(look.draws, TRIES_MAX).into_iter().find_map(|id| {
         let meme: Meme = look.record(&keys::meme(&id))?;

@@ -1,7 +1,8 @@
 //! What the rules are to refuse: somebody tries it all the same.
 
 use chaoschain_schemas::society::{
-    AgentRegistration, MemeReaction, OpinionCast, Personality, ReputationUpdate, SocialInteraction, InteractionKind,
+    AgentRegistration, InteractionKind, MemeReaction, OpinionCast, Personality, ReputationUpdate,
+    SocialInteraction,
 };
 use chaoschain_schemas::{ConflictId, Fixed, MemeId};
 

@@ -1,9 +1,9 @@
 //! Ratings, interactions and drama.
 
+use chaoschain_schemas::Hash;
 use chaoschain_schemas::society::{
     DramaKind, DramaRecord, InteractionKind, Personality, ReputationUpdate, SocialInteraction,
 };
-use chaoschain_schemas::Hash;
 
 use super::{Act, Look};
 
@@ -46,7 +46,8 @@ pub(super) fn interaction(look: &mut Look<'_>, personality: Personality) -> Opti
 
 pub(super) fn drama(look: &mut Look<'_>, personality: Personality) -> Option<Act> {
     let author = look.someone(personality)?;
-    let (kind, phrases) = if look.draws.happens(500) { (DramaKind::Drama, DRAMA) } else { (DramaKind::Chaos, CHAOS) };
+    let (kind, phrases) =
+        if look.draws.happens(500) { (DramaKind::Drama, DRAMA) } else { (DramaKind::Chaos, CHAOS) };
     let text = look.say(&phrases);
     Some(Act::of(author, &DramaRecord { kind, text, level: look.level() }))
 }

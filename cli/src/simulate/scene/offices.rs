@@ -3,9 +3,7 @@
 use chaoschain_schemas::control::{
     AccountRegistration, ParameterChange, Registration, Role, RoleGrant, Suspension, kind,
 };
-use chaoschain_schemas::society::{
-    ConflictReport, Divergence, Parameters, ReputationUpdate, Strategy,
-};
+use chaoschain_schemas::society::{ConflictReport, Divergence, Parameters, ReputationUpdate, Strategy};
 use chaoschain_schemas::{Fixed, Hash, Height, codec};
 
 use super::Turn;

@@ -2,8 +2,8 @@
 
 use chaoschain_schemas::ConflictId;
 use chaoschain_schemas::society::{
-    Conflict, ConflictReport, ConflictResolution, ContestedFact, ContestedField, Elector, FactReport, OpenConflict,
-    OpinionCast, Personality, Strategy,
+    Conflict, ConflictReport, ConflictResolution, ContestedFact, ContestedField, Elector, FactReport,
+    OpenConflict, OpinionCast, Personality, Strategy,
 };
 use chaoschain_society::keys;
 
@@ -50,7 +50,11 @@ impl Quarrel {
             return vote.turn(look, room);
         }
         self.reports += 1;
-        if self.reports > REPORTS_MAX { Turn::Done } else { Turn::Acts(self.report(look).into_iter().collect()) }
+        if self.reports > REPORTS_MAX {
+            Turn::Done
+        } else {
+            Turn::Acts(self.report(look).into_iter().collect())
+        }
     }
 
     fn report(&mut self, look: &mut Look<'_>) -> Option<Act> {
@@ -128,7 +132,8 @@ fn next(course: Course, place: usize, elector: &Elector) -> Option<u8> {
 /// As many for the one as for the other option, of those who can speak.
 fn pairs(look: &Look<'_>, conflict: &Conflict) -> Vec<(Who, u8)> {
     let silent = conflict.electors.iter().filter(|elector| elector.opinion.is_none() && !elector.voided);
-    let able: Vec<Who> = silent.filter_map(|elector| can_speak(look, elector)).take(super::SCENE_ACTS_MAX / 4).collect();
+    let able: Vec<Who> =
+        silent.filter_map(|elector| can_speak(look, elector)).take(super::SCENE_ACTS_MAX / 4).collect();
     able.chunks_exact(2).flat_map(|pair| [(pair[0], 0), (pair[1], 1)]).collect()
 }
 

@@ -28,7 +28,8 @@ pub(super) struct Rivals {
 impl Rivals {
     /// Scene number `number`, which no other alliance shares its purpose with.
     pub(super) fn new(number: usize, course: Course) -> Self {
-        let purpose = AlliancePurpose { kind: PurposeKind::Other, text: Some(format!("the {number}. treasure")) };
+        let purpose =
+            AlliancePurpose { kind: PurposeKind::Other, text: Some(format!("the {number}. treasure")) };
         Self { purpose, course, members: None, vote: None, blocks: 0 }
     }
 
@@ -45,7 +46,8 @@ impl Rivals {
             [] => Turn::Acts(self.first(look).into_iter().collect()),
             [_] => Turn::Acts(self.second(look).into_iter().collect()),
             [first, ..] => {
-                let conflict = look.record::<Alliance>(&keys::alliance(&first)).and_then(|alliance| alliance.conflict);
+                let conflict =
+                    look.record::<Alliance>(&keys::alliance(&first)).and_then(|alliance| alliance.conflict);
                 let Some(conflict) = conflict else { return Turn::Done };
                 look.model.stage(conflict);
                 self.vote.insert(Vote { conflict, course: self.course }).turn(look, room)

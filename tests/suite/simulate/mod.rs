@@ -1,6 +1,8 @@
 //! A society that lives by itself: everything occurs in it, and it comes to the same root wherever its log is and
 //! however it is folded.
 
+mod witness;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
@@ -12,8 +14,8 @@ use chaoschain_cli::simulate::{Options, Report, SHARES, Simulation};
 use chaoschain_events::block::{VerifiedBlock, verify_blocks};
 use chaoschain_projector::{Fold, open_genesis};
 use chaoschain_schemas::society::{
-    Agent, AgentCount, Alliance, AllianceState, Conflict, ConflictCounts, ConflictKind, DecidedBy, InfluenceScore,
-    Relationship, Strategy,
+    Agent, AgentCount, Alliance, AllianceState, Conflict, ConflictCounts, ConflictKind, DecidedBy,
+    InfluenceScore, Relationship, Strategy,
 };
 use chaoschain_schemas::{AgentId, AllianceId, ConflictId, Fixed, Sequence, codec};
 use chaoschain_society::{Society, keys};
@@ -77,9 +79,16 @@ fn everything_occurs_and_the_shares_are_those_of_the_table() {
     }
     assert_eq!(report.dropped, 0);
     assert!(report.owed < 500, "{} deeds wait for their occasion", report.owed);
-    for refused in ["self_directed", "out_of_range", "meme_unknown", "conflict_unknown", "agent_exists", "duplicate",
-        "nonce_ahead", "account_suspended"]
-    {
+    for refused in [
+        "self_directed",
+        "out_of_range",
+        "meme_unknown",
+        "conflict_unknown",
+        "agent_exists",
+        "duplicate",
+        "nonce_ahead",
+        "account_suspended",
+    ] {
         let found = report.refused.iter().find(|one| one.code == refused);
         assert!(found.is_some_and(|one| one.meant > 0), "nothing was refused with {refused}");
     }
@@ -125,7 +134,9 @@ fn every_path_of_a_conflict_occurs() {
     for by in [DecidedBy::Threshold, DecidedBy::AllSpoken, DecidedBy::Deadline, DecidedBy::Default] {
         assert!(occurs(facts, by), "no fact was decided by {by}");
     }
-    for by in [DecidedBy::Threshold, DecidedBy::Deadline, DecidedBy::Default, DecidedBy::Expiry, DecidedBy::Lapse] {
+    for by in
+        [DecidedBy::Threshold, DecidedBy::Deadline, DecidedBy::Default, DecidedBy::Expiry, DecidedBy::Lapse]
+    {
         assert!(occurs(alliances, by), "no conflict of alliances was decided by {by}");
     }
     for kind in [facts, alliances] {
@@ -172,7 +183,8 @@ fn the_final_state_holds_together() {
 
     assert_eq!(view.record::<AgentCount>(&keys::agent_count()).unwrap().agents, agents.len() as u64);
     let live = |alliance: &Alliance| {
-        matches!(alliance.state, AllianceState::Active | AllianceState::Contested) && now < alliance.expires_at
+        matches!(alliance.state, AllianceState::Active | AllianceState::Contested)
+            && now < alliance.expires_at
     };
     for (id, agent) in &agents {
         assert!(within(agent.reputation) && within(agent.influence), "{agent:?}");
@@ -221,7 +233,17 @@ fn the_final_state_holds_together() {
 
 fn simulate(into: &Path, agents: usize, events: u64, more: &[&str]) -> Json {
     let (agents, events) = (agents.to_string(), events.to_string());
-    let line = ["simulate", "--dir", into.to_str().unwrap(), "--seed", SEED, "--agents", &agents, "--events", &events];
+    let line = [
+        "simulate",
+        "--dir",
+        into.to_str().unwrap(),
+        "--seed",
+        SEED,
+        "--agents",
+        &agents,
+        "--events",
+        &events,
+    ];
     json(&[&line[..], more].concat())
 }
 
@@ -272,7 +294,17 @@ fn logs_on_servers_give_the_same_root() {
 fn what_was_broken_off_is_whole_and_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let society = dir.path().join("society");
-    let line = ["simulate", "--dir", society.to_str().unwrap(), "--seed", SEED, "--agents", "40", "--log", "embedded"];
+    let line = [
+        "simulate",
+        "--dir",
+        society.to_str().unwrap(),
+        "--seed",
+        SEED,
+        "--agents",
+        "40",
+        "--log",
+        "embedded",
+    ];
     let mut child = Command::new(BINARY).args(line).args(["--events", "10000000"]).spawn().unwrap();
     let begun = || society.join("chain.toml").is_file();
     while !begun() {
@@ -294,7 +326,10 @@ fn what_was_broken_off_is_whole_and_goes_on() {
     let events = simulation.report().events;
     let went_on = simulate(&society, 40, events, &[]);
     assert_eq!(went_on["blocks_found"], height);
-    assert_eq!(went_on["report"]["header_hash"], serde_json::to_value(simulation.report().header_hash).unwrap());
+    assert_eq!(
+        went_on["report"]["header_hash"],
+        serde_json::to_value(simulation.report().header_hash).unwrap()
+    );
 
     let refused = |line: &[&str]| {
         let output = run(&[line, &["--json"]].concat());
