@@ -50,7 +50,17 @@ fn granted(grants: &[(u8, u64)]) -> World {
     for person in [ANA, BOB, EVE] {
         let key = PublicKey::new([person; 32]);
         let (role, nonces) = (Role::Member, [0; 16]);
-        let account = Account { key, role, suspended: false, registered_at: now, last_activity: now, nonces };
+        let account = Account {
+            key,
+            role,
+            suspended: false,
+            registered_at: now,
+            last_activity: now,
+            sponsorships: 0,
+            window_start: Timestamp(0),
+            window_events: 0,
+            nonces,
+        };
         state.insert(control::keys::account(&id(person)), codec::encode(&account).into());
     }
     World { state, now, granted, last: TransitionId::default(), totals: Totals::default() }

@@ -101,7 +101,12 @@ pub(crate) type Verdict = Result<(), &'static str>;
 impl Chain {
     pub(crate) fn new(machine: Arc<dyn Machine>) -> Self {
         let mut accounts: Vec<_> = [PRODUCER, OTHER_PRODUCER]
-            .map(|number| GenesisAccount { key: key(number).public(), role: Role::Producer, weight: 1 })
+            .map(|number| GenesisAccount {
+                key: key(number).public(),
+                role: Role::Producer,
+                weight: 1,
+                sponsorships: 0,
+            })
             .into();
         accounts.sort_by_key(|account| account.key);
         let genesis = Genesis {

@@ -56,7 +56,12 @@ fn crafted(
         ("state_root_wrong", Chain::altered(block, by, |header| header.state_root = Hash::new([1; 32]))),
         ("state_root_wrong", Chain::altered(block, by, |header| header.sub_roots[2] = Hash::new([1; 32]))),
         ("state_root_wrong", Chain::altered(block, by, |header| header.sub_roots[1] = head.sub_roots[1])),
-        ("state_root_wrong", Chain::altered(block, by, |header| drop(header.sub_roots.pop()))),
+        (
+            "state_root_wrong",
+            Chain::altered(block, by, |header| {
+                header.sub_roots.pop();
+            }),
+        ),
     ]
 }
 

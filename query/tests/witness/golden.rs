@@ -48,7 +48,9 @@ fn frozen(chain: &mut Chain) -> Vec<Frozen> {
         file.sub_trees[0].records.insert(0, record);
     });
     changed("no tree", "tree_root_wrong", &|file| file.sub_trees[0].tree.0.clear());
-    changed("a tree cut short", "tree_malformed", &|file| drop(file.sub_trees[0].tree.0.pop()));
+    changed("a tree cut short", "tree_malformed", &|file| {
+        file.sub_trees[0].tree.0.pop();
+    });
     changed("another sub-tree", "tree_root_wrong", &|file| file.sub_trees[0].sub_tree = 2);
     changed("the tree of blocks as a part", "sub_tree_wrong", &|file| file.sub_trees[0].sub_tree = 1);
     changed("a frontier where none is needed", "blocks_root_wrong", &|file| file.blocks.0 = vec![1; 31]);
