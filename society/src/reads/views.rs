@@ -30,7 +30,6 @@ pub(super) struct AgentState {
     status_expected: Option<Micros>,
     registered_at: Timestamp,
     ordinal: u64,
-    last_shift: Option<PersonalityHistory>,
     betrayed_at: Option<Timestamp>,
 }
 
@@ -111,7 +110,6 @@ pub(super) fn agent(id: AgentId, now: Timestamp, view: &dyn View) -> Option<Agen
         status_expected: agent.status_expected,
         registered_at: agent.registered_at,
         ordinal: agent.ordinal,
-        last_shift: view.record(&keys::personality(&id)),
         betrayed_at: agent.betrayed_at,
     })
 }

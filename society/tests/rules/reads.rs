@@ -36,7 +36,6 @@ fn an_agent_is_account_and_profile_in_one() {
         "status_expected": null,
         "registered_at": START.0,
         "ordinal": 0,
-        "last_shift": null,
         "betrayed_at": null,
     });
     assert_eq!(world.read("agent", &[&id]).unwrap().to_string(), want.to_string(), "in this order");
@@ -156,7 +155,7 @@ fn a_read_touches_only_what_it_shows() {
         reads.keys
     };
     let (ana, bob) = (ANA.id(), BOB.id());
-    let want = [keys::agent(&ana), control::keys::account(&ana), keys::personality(&ana)];
+    let want = [keys::agent(&ana), control::keys::account(&ana)];
     assert_eq!(touched("agent", &[ana.to_string()]), want);
     let mut keys_read = touched("alliance", &[world.last.to_string()]);
     keys_read.sort();
@@ -192,14 +191,13 @@ fn the_end_of_an_alliance_is_shown() {
 }
 
 #[test]
-fn the_last_shift_is_shown() {
+fn changes_of_personality_are_shown() {
     let shift = PersonalityShift { personality: Personality::Lawful, reason: "grew up".into(), drama: 3 };
     let world = given([registered(ANA), event(ANA, shift)]);
     let id = ANA.id().to_string();
     let history = json!({
         "count": 1, "old": "Neutral", "new": "Lawful", "reason": "grew up", "drama": 3, "changed_at": START.0,
     });
-    assert_eq!(world.read("agent", &[&id]).unwrap()["last_shift"], history);
     let mut shown = world.read("personality", &[&id]).unwrap();
     assert_eq!(shown["id"], id.as_str());
     shown.as_object_mut().unwrap().remove("id");
