@@ -9,6 +9,7 @@
 )]
 
 mod chain;
+mod due;
 mod ingest;
 mod reads;
 mod replay;
@@ -54,7 +55,7 @@ pub(crate) struct BenchArgs {
     /// Seconds of steady load for the latencies.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
-    /// Only these parts: ingest, replay, reads, society, tree.
+    /// Only these parts: ingest, replay, reads, society, due, tree.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     #[command(flatten)]
@@ -113,6 +114,9 @@ pub(crate) fn run(run: &Run<'_>, args: &BenchArgs) -> Outcome {
     }
     if args.wants("society") {
         figures.extend(society::measure(args)?);
+    }
+    if args.wants("due") {
+        figures.extend(due::measure()?);
     }
     if args.wants("tree") {
         eprintln!("tree of {} leaves …", args.leaves);

@@ -62,9 +62,9 @@ enum Cue {
     Evidence,
 }
 
+/// The amendment comes last, so that everything has been played under the rules that the chain starts with before they change.
 const PROGRAM: [Cue; 16] = [
     Cue::Fact(Course::Threshold),
-    Cue::Amendment,
     Cue::Rivals(Course::Expiry),
     Cue::Fact(Course::AllSpoken),
     Cue::Onlooker,
@@ -79,6 +79,7 @@ const PROGRAM: [Cue; 16] = [
     Cue::Fact(Course::Void),
     Cue::Rivals(Course::Deadline),
     Cue::Rivals(Course::Silence),
+    Cue::Amendment,
 ];
 
 /// What a scene does in a block.
