@@ -1,5 +1,7 @@
-//! The chaoschain binary with one fault: at the height that `CHAOSCHAIN_TEST_FAULT=HEIGHT:ACCOUNT` says, it computes the
-//! reputation of that agent wrong. For tests of what other nodes and people make of such a node.
+//! The chaoschain binary, altered, for tests of what other nodes and people make of such a node.
+//!
+//! - `CHAOSCHAIN_TEST_FAULT=HEIGHT:ACCOUNT`: at that height it computes the reputation of that agent wrong.
+//! - `CHAOSCHAIN_TEST_RULES=VERSION`: it knows the rules up to that version, as an older build does.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -14,24 +16,34 @@ use serde_json::Value as Json;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// The society, but for one record.
-struct Faulty {
-    height: Height,
-    agent: AccountId,
+/// The society, but for one record or its newest rules.
+struct Altered {
+    fault: Option<(Height, AccountId)>,
+    rules: u16,
 }
 
-impl Faulty {
-    fn of(text: &str) -> Option<Self> {
-        let (height, agent) = text.split_once(':')?;
-        Some(Self { height: Height(height.parse().ok()?), agent: agent.parse().ok()? })
+impl Altered {
+    fn by_environment() -> Option<Self> {
+        let text = |name| std::env::var(name).ok();
+        let rules = Machine::rules(&Society);
+        if let Some(version) = text("CHAOSCHAIN_TEST_RULES") {
+            return Some(Self {
+                fault: None,
+                rules: version.parse().ok().filter(|version| *version <= rules)?,
+            });
+        }
+        let fault = text("CHAOSCHAIN_TEST_FAULT")?;
+        let (height, agent) = fault.split_once(':')?;
+        Some(Self { fault: Some((Height(height.parse().ok()?), agent.parse().ok()?)), rules })
     }
 }
 
-impl Machine for Faulty {
+impl Machine for Altered {
     fn begin_block(&self, block: &BlockContext, changes: &mut Changes<'_>) {
         Society.begin_block(block, changes);
-        let key = keys::agent(&self.agent);
-        if block.height == self.height
+        let Some((height, agent)) = self.fault else { return };
+        let key = keys::agent(&agent);
+        if block.height == height
             && let Some(agent) = changes.view().record::<Agent>(&key)
         {
             changes.put(&key, &Agent { reputation: Fixed::ONE, ..agent });
@@ -43,7 +55,7 @@ impl Machine for Faulty {
     }
 
     fn rules(&self) -> u16 {
-        Society.rules()
+        self.rules
     }
 
     fn sub_trees(&self) -> &'static [&'static str] {
@@ -115,9 +127,10 @@ impl Machine for Faulty {
 }
 
 fn main() -> ExitCode {
-    let fault = std::env::var("CHAOSCHAIN_TEST_FAULT").ok();
-    let Some(machine) = fault.as_deref().and_then(Faulty::of) else {
-        eprintln!("CHAOSCHAIN_TEST_FAULT=HEIGHT:ACCOUNT says what this program does wrong");
+    let Some(machine) = Altered::by_environment() else {
+        eprintln!(
+            "CHAOSCHAIN_TEST_FAULT=HEIGHT:ACCOUNT or CHAOSCHAIN_TEST_RULES=VERSION says how this program is altered"
+        );
         return ExitCode::from(2);
     };
     chaoschain_cli::run(chaoschain_cli::App {

@@ -14,10 +14,8 @@ use chaoschain_schemas::society::{AgentRegistration, Payload, Personality};
 use chaoschain_schemas::{AccountId, BODY_VERSION, Blob, Body, ChainId, Timestamp, TransitionId, codec};
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_chaoschain-under-test");
-/// The same with a fault that [`FAULT`] describes.
-const FAULTY: &str = env!("CARGO_BIN_EXE_chaoschain-faulty");
-/// What the faulty binary does wrong: `HEIGHT:ACCOUNT`, see `faulty_main.rs`.
-const FAULT: &str = "CHAOSCHAIN_TEST_FAULT";
+/// The same, altered as [`Altered`] says.
+const ALTERED: &str = env!("CARGO_BIN_EXE_chaoschain-altered");
 /// How long a node may take to serve before the test gives up on it.
 const START_PATIENCE: Duration = Duration::from_mins(1);
 
@@ -33,11 +31,29 @@ pub fn run_with(variables: &[(&str, &str)], line: &[&str]) -> Output {
     command.output().unwrap()
 }
 
-/// Runs the faulty binary to its end; see [`Node::up_faulty`].
-pub fn run_faulty((height, agent): (u64, AccountId), line: &[&str]) -> Output {
-    let mut command = Command::new(FAULTY);
-    command.args(line).env_remove("CHAOSCHAIN_DIR").env(FAULT, format!("{height}:{agent}"));
-    command.output().unwrap()
+/// How a program differs from the one under test; see `altered_main.rs`.
+#[derive(Clone, Copy, Debug)]
+pub enum Altered {
+    /// It computes one record wrong: the reputation of an agent, at a height.
+    Faulty(u64, AccountId),
+    /// It knows the rules up to a version.
+    Older(u16),
+}
+
+impl Altered {
+    fn command(self) -> Command {
+        let mut command = Command::new(ALTERED);
+        match self {
+            Self::Faulty(height, agent) => command.env("CHAOSCHAIN_TEST_FAULT", format!("{height}:{agent}")),
+            Self::Older(rules) => command.env("CHAOSCHAIN_TEST_RULES", rules.to_string()),
+        };
+        command
+    }
+}
+
+/// Runs an altered binary to its end.
+pub fn run_altered(altered: Altered, line: &[&str]) -> Output {
+    altered.command().args(line).env_remove("CHAOSCHAIN_DIR").output().unwrap()
 }
 
 /// Runs the binary, which must succeed; its `--json` answer.
@@ -78,11 +94,9 @@ impl Node {
         Self::try_up_as(Command::new(BINARY), dir, flags)
     }
 
-    /// [`Node::up_with`], of a program that computes one record wrong: the reputation of an agent, at a height.
-    pub fn up_faulty(dir: &Path, flags: &[&str], (height, agent): (u64, AccountId)) -> Self {
-        let mut command = Command::new(FAULTY);
-        command.env(FAULT, format!("{height}:{agent}"));
-        Self::try_up_as(command, dir, flags)
+    /// [`Node::up_with`], of an altered program.
+    pub fn up_altered(dir: &Path, flags: &[&str], altered: Altered) -> Self {
+        Self::try_up_as(altered.command(), dir, flags)
             .unwrap_or_else(|(exit, said)| panic!("the node ended with {exit:?}: {said}"))
     }
 

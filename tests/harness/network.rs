@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use chaoschain_events::log::{EventLog, JetStreamLog, JetStreamOptions};
 use chaoschain_events::nats::{self, Nats, NatsOptions};
-use chaoschain_schemas::{AccountId, ChainId};
+use chaoschain_schemas::ChainId;
 use tempfile::TempDir;
 
-use super::{Node, json};
+use super::{Altered, Node, json};
 
 /// How many processes of which role a network has.
 #[derive(Clone, Copy, Debug)]
@@ -34,9 +34,9 @@ impl Member {
         Node::up_with(&self.dir, &["--role", self.role, "--log", &self.url])
     }
 
-    /// Starts the process with a program that computes the reputation of an agent wrong at a height.
-    pub fn up_faulty(&self, fault: (u64, AccountId)) -> Node {
-        Node::up_faulty(&self.dir, &["--role", self.role, "--log", &self.url], fault)
+    /// Starts the process with an altered program.
+    pub fn up_altered(&self, altered: Altered) -> Node {
+        Node::up_altered(&self.dir, &["--role", self.role, "--log", &self.url], altered)
     }
 
     /// This member in other roles from now on.

@@ -11,7 +11,7 @@ use chaoschain_test_support::nats::Server;
 use serde_json::{Value as Json, json as value};
 
 use crate::harness::network::{Member, Network, Shape};
-use crate::harness::{Author, Node, agent, json, receipt, run, run_faulty, submit};
+use crate::harness::{Altered, Author, Node, agent, json, receipt, run, run_altered, submit};
 use crate::several::{await_finalized, key_of};
 
 const PATIENCE: Duration = Duration::from_mins(3);
@@ -79,7 +79,8 @@ fn a_node_that_computes_wrong_is_told_apart_and_healed() {
     let victim = authors.pop().unwrap().id;
 
     let wrong_at = command.status_height() + 3;
-    let faulty = member.up_faulty((wrong_at, victim));
+    let fault = Altered::Faulty(wrong_at, victim);
+    let faulty = member.up_altered(fault);
     grow(&command, &mut authors, wrong_at + 4);
 
     // Three of four are more than two thirds.
@@ -142,7 +143,7 @@ fn a_node_that_computes_wrong_is_told_apart_and_healed() {
     assert!(!aside.exists() && !member.dir.join("state.resync").exists());
     let last_signed = member.dir.join("validator").join("attested.json");
     let signed = std::fs::read(&last_signed).unwrap();
-    let again = run_faulty((wrong_at, victim), &resync);
+    let again = run_altered(fault, &resync);
     assert_eq!(again.status.code(), Some(4), "{}", String::from_utf8_lossy(&again.stderr));
     assert!(!aside.exists() && member.dir.join("state").join("projection.redb").is_file());
     let done = json(&resync);
