@@ -224,27 +224,33 @@ class Enumeration(Type):
 
 
 class Structure(Type):
-    """Named fields in this order; `rule` is what must hold of them together."""
+    """Named fields in this order; `rule` is what must hold of them together. `last` is one more that there may be."""
 
-    def __init__(self, fields, bytes_max=None, rule=None):
-        self.fields, self.bytes_max, self.rule = fields, bytes_max, rule
+    def __init__(self, fields, bytes_max=None, rule=None, last=None):
+        self.fields, self.bytes_max, self.rule, self.last = fields, bytes_max, rule, last or {}
+
+    def _fields(self, has_last):
+        return {**self.fields, **self.last} if has_last else self.fields
 
     def unpack(self, raw):
         need(isinstance(raw, list), "malformed", "not a structure")
-        need(len(raw) == len(self.fields), "malformed", f"{len(raw)} fields, not {len(self.fields)}")
-        value = {name: kind.unpack(item) for (name, kind), item in zip(self.fields.items(), raw)}
+        fields = self._fields(len(raw) > len(self.fields))
+        need(len(raw) == len(fields), "malformed", f"{len(raw)} fields, not {len(fields)}")
+        value = {name: kind.unpack(item) for (name, kind), item in zip(fields.items(), raw)}
         if self.rule:
             self.rule(value)
         return value
 
     def pack(self, value):
-        need(value.keys() == self.fields.keys(), "malformed", f"fields {sorted(value.keys() ^ self.fields.keys())}")
-        return [kind.pack(value[name]) for name, kind in self.fields.items()]
+        fields = self._fields(self.last.keys() & value.keys())
+        need(value.keys() == fields.keys(), "malformed", f"fields {sorted(value.keys() ^ fields.keys())}")
+        return [kind.pack(value[name]) for name, kind in fields.items()]
 
     def from_json(self, json):
-        wanted = {name for name, kind in self.fields.items() if not isinstance(kind, Optional)}
-        need(wanted <= json.keys() <= self.fields.keys(), "malformed", f"fields {sorted(json)}")
-        return {name: kind.from_json(json.get(name)) for name, kind in self.fields.items()}
+        fields = self._fields(self.last.keys() & json.keys())
+        wanted = {name for name, kind in fields.items() if not isinstance(kind, Optional)}
+        need(wanted <= json.keys() <= fields.keys(), "malformed", f"fields {sorted(json)}")
+        return {name: kind.from_json(json.get(name)) for name, kind in fields.items()}
 
     def to_json(self, value):
-        return {name: kind.to_json(value[name]) for name, kind in self.fields.items()}
+        return {name: kind.to_json(value[name]) for name, kind in self._fields(self.last.keys() & value.keys()).items()}

@@ -1,21 +1,20 @@
-"""The documents of docs/format.md and docs/domain.md, the hashes, and what is signed."""
+"""The documents of docs/format.md, the hashes, and what is signed."""
 
 import nacl.exceptions
 import nacl.signing
 from blake3 import blake3
 
-from .codec import (
-    Bytes, Enumeration, Flag, Int, List, Optional, Score, Structure, Text, decode, encode, need,
-)
+from .codec import Bytes, Enumeration, Flag, Int, List, Optional, Structure, Text, decode, encode, need
 
 KIB = 1024
 NOTHING = bytes(32)
-PURPOSES = ("leaf", "node", "value", "transition", "header", "genesis", "attachment", "name")
+PURPOSES = ("leaf", "node", "value", "transition", "header", "genesis", "attachment", "name", "conflict", "draw")
 _KEYS = {purpose: blake3(b"ChaosChain v1 " + purpose.encode()).digest() for purpose in PURPOSES}
 
 U8, U16, U32, U64 = (Int(0, 2**bits - 1) for bits in (8, 16, 32, 64))
 VERSION_1 = Int(1, 1)
 ID, HASH, PUBLIC_KEY, SIGNATURE = Bytes(32), Bytes(32), Bytes(32), Bytes(64)
+ADDRESS = Structure({"height": U64, "index": U32})
 ROLE = Enumeration("Member", "Producer", "Validator")
 
 
@@ -91,9 +90,7 @@ def attachment(salt, payload):
 
 
 def make_body(chain, author, nonce, valid_until, kind, payload, **fields):
-    """A body's bytes; `kind` is the name or number of a kind, `payload` its fields or bytes."""
-    if isinstance(kind, str):
-        kind, payload = KINDS[kind][0], encode(KINDS[kind][1], payload)
+    """A body's bytes; `kind` is a kind's number, `payload` its bytes."""
     body = {
         "version": 1, "chain": chain, "epoch": 0, "author": author, "lane": 0, "nonce": nonce,
         "valid_until": valid_until, "occurred_at": None, "correlation": None, "causation": None, "expects": [],
@@ -188,7 +185,7 @@ VALIDATORS = Structure(
     }
 )
 CHAIN_STATE = Structure({"epoch": U64, "rules": U16, "producers": U32, "weight_suspended": U64})
-SCHEDULED = Structure({"at": U64, "event": Structure({"height": U64, "index": U32}), "kind": U16, "payload": Bytes()})
+SCHEDULED = Structure({"at": U64, "event": ADDRESS, "kind": U16, "payload": Bytes()})
 SCHEDULE = Structure({"changes": List(SCHEDULED, most=16)})
 
 # Attestations and proof files
@@ -249,27 +246,13 @@ WITNESS_FILE = Structure(
     bytes_max=64 * KIB * KIB,
 )
 
-# The society
+# Kinds of the kernel
 
-SCORE = Score()
-PERSONALITY = Enumeration(
-    "Lawful", "Neutral", "Chaotic", "Memetic", "Greedy", "Dramatic", "Rational", "Emotional", "Strategic"
-)
-STATUS = Enumeration("Active", "Inactive", "Maintenance", "Suspended")
-INTERACTION = Enumeration("Friend", "Rival", "ChaoticAlliance", "DramaticNemesis", "NeutralObserver")
-MEME_TYPE = Enumeration("Image", "Gif", "Video", "Text", "Ascii", "Composite", "Interactive")
-BENEFIT = Enumeration("StakeBoost", "DramaBoost", "VotingPower", "MemeInfluence")
-PURPOSE_KIND = Enumeration("BlockProduction", "MemePromotion", "Governance", "Defence", "Social", "Other")
-ALLIANCE_STATE = Enumeration("Forming", "Active", "Contested", "Dissolved", "Expired")
-PURPOSE = Structure({"kind": PURPOSE_KIND, "text": Optional(Text(64, least=1))})
-TERMS = Structure(
-    {"duration": U64, "benefits": List(BENEFIT), "conditions": List(Text(256, least=1), most=8)}
-)
-CONTENT = Structure({"hash": HASH, "size": U64})
-IDS_32 = List(ID, most=32)
-TAGS = List(Text(32, least=1), most=16)
-ENTRY = {"namespace": Text(32, least=1), "key": Text(64, least=1)}
-SOCIETY_PARAMETERS = Structure({"alliance_duration_max": U64, "meme_half_life": U64})
+
+def _changes_something(change):
+    changed = (change["kernel"], change["domain"], change["rules"])
+    need(any(part is not None for part in changed), "malformed", "a change of nothing")
+
 
 KINDS = {
     "AccountRegistration": (1, Structure({})),
@@ -282,69 +265,8 @@ KINDS = {
             {
                 "at": U64, "kernel": Optional(PARAMETERS), "domain": Optional(Bytes(most=3 * KIB)),
                 "rules": Optional(U16), "reason": Text(256, least=1),
-            }
+            },
+            rule=_changes_something,
         ),
     ),
-    "AgentRegistration": (256, Structure({"personality": PERSONALITY})),
-    "StatusUpdate": (257, Structure({"status": STATUS, "reason": Text(256, least=1), "expected": Optional(U64)})),
-    "ReputationUpdate": (258, Structure({"subject": ID, "rating": SCORE})),
-    "AllianceFormation": (
-        272,
-        Structure({"members": List(ID, most=64, least=2), "purpose": PURPOSE, "terms": TERMS, "exclusive": Flag()}),
-    ),
-    "SocialInteraction": (
-        288,
-        Structure(
-            {
-                "kind": INTERACTION, "targets": List(ID, most=32, least=1), "content": Optional(HASH),
-                "sentiment": SCORE, "drama": U8,
-            }
-        ),
-    ),
-    "MemePublication": (
-        304,
-        Structure(
-            {
-                "content_type": MEME_TYPE, "content": CONTENT, "inline": Optional(Bytes(most=64 * KIB)),
-                "metadata": Text(512), "references": List(ID, most=16), "tags": TAGS, "targets": IDS_32,
-            }
-        ),
-    ),
-    "MemeInfluence": (305, Structure({"meme": ID, "impact": SCORE, "sentiment": SCORE, "affected": IDS_32})),
-    "CustomSet": (320, Structure({**ENTRY, "value": Bytes(most=4 * KIB)})),
-    "CustomDelete": (321, Structure(ENTRY)),
-}
-
-MEMBERSHIP = Structure({"id": ID, "expires_at": U64, "exclusive_for": Optional(Bytes(16))})
-COUNTERS = ("ratings", "friend", "rival", "chaotic_alliance", "dramatic_nemesis", "neutral_observer", "memes")
-RECORDS = {
-    "AgentCount": Structure({"agents": U64}),
-    "Agent": Structure(
-        {
-            "personality": PERSONALITY, "reputation": SCORE, "influence": SCORE, "status": STATUS,
-            "status_reason": Text(256), "status_since": U64, "status_expected": Optional(U64),
-            "alliances": List(MEMBERSHIP), "registered_at": U64, "ordinal": U64,
-        }
-    ),
-    "Entry": KINDS["CustomSet"][1],
-    "Alliance": Structure(
-        {
-            "members": List(ID, ascending=bytes), "purpose": PURPOSE, "terms": TERMS, "exclusive": Flag(),
-            "state": ALLIANCE_STATE, "formed_at": U64, "expires_at": U64,
-        }
-    ),
-    "Relationship": Structure(
-        {
-            "trust": SCORE, "last_updated": U64, "counts": Structure({name: U32 for name in COUNTERS}),
-            "events": List(Structure({"height": U64, "index": U32}), most=16),
-        }
-    ),
-    "InfluenceScore": Structure({"value": SCORE, "updated_at": U64, "count": U32}),
-    "Meme": Structure(
-        {
-            "creator": ID, "created_at": U64, "content_type": MEME_TYPE, "content": CONTENT, "metadata": Text(512),
-            "references": List(ID, most=16), "tags": TAGS, "targets": IDS_32,
-        }
-    ),
-    "InfluenceTurn": Structure({"hour": U64}),
 }

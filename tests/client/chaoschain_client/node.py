@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+import email.parser
+import email.policy
 import itertools
 import json
 import os
@@ -54,6 +56,10 @@ class Node:
     def raw_block(self, height):
         return self._ask(f"/v1/blocks/{height}/raw", form="*/*")
 
+    def witness(self, height):
+        """The witness of a block; over HTTP alone."""
+        return self._ask(f"/v1/blocks/{height}/witness", form=MSGPACK)
+
     def _ask(self, path, body=None, form=JSON):
         headers = {"Accept": form, **({"Content-Type": form} if body is not None else {})}
         return _patiently(self._ask_once, urllib.request.Request(self.url + path, body, headers))
@@ -79,6 +85,8 @@ class NatsNode:
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
         self._connection = self._wait(nats.connect(url))
+        # Sentences of refusals are UTF-8; the library's own parser gives up all headers where one is not ASCII.
+        self._connection._hdr_parser = email.parser.BytesParser(policy=email.policy.HTTP)
         self._chain = chain.hex()
         self._as_json = itertools.cycle((False, True))
 

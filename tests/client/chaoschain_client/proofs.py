@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from .blocks import CONTROL, follows, open_block
 from .codec import decode, need
 from .formats import (
     ATTESTATION, GENESIS, HEADER, PROOF_FILE, PROOF_FILE_1, WITNESS_FILE, keyed, open_envelope, signature_holds,
@@ -57,6 +58,14 @@ class Proved:
             return None
         need((sub_tree, key) in self.records, "not_shown", f"the value of {key.hex()}")
         return self.records[sub_tree, key]
+
+    def first_keys(self, sub_tree, start, end, limit):
+        """The first keys from `start` to `end`, both inclusive, at most `limit`, of which none is left out."""
+        need(sub_tree in self.parts, "not_shown", f"nothing of sub-tree {sub_tree}")
+        tree = self.parts[sub_tree]
+        opened = [key for key, _ in tree.opened() if start <= key <= end]
+        end = opened[limit - 1] if len(opened) >= limit else end
+        return [key for key, _ in tree.range(start, end, inclusive=True)]
 
 
 def verify(data, trust):
@@ -124,12 +133,14 @@ def _believed(signed, finality, trust):
 
 
 def verify_witness(data, trust):
-    """Checks what a witness shows of the state before its block. The rules are not run here."""
+    """Checks what a witness shows of the state before its block, and that the block's header follows."""
     file = decode(WITNESS_FILE, data)
     proved = Proved("witness", *_believed(file["parent"], file["finality"], trust))
     need(all(part["sub_tree"] != BLOCKS for part in file["sub_trees"]), "root_wrong", "the tree of blocks as a part")
+    block, header, _ = open_block(file["block"])
     _parts(file["sub_trees"], proved)
     _frontier(file["blocks"], proved.header)
+    follows(block, header, proved.header, proved.header_hash, lambda key: proved.record(CONTROL, key))
     return proved
 
 

@@ -1,13 +1,13 @@
 """Reads answered again from proved records alone, in the JSON in which a node answers them."""
 
 from .codec import Refused, decode
-from .formats import (
-    ACCOUNT, CHAIN_STATE, KINDS, PARAMETERS, RECORDS, SCHEDULE, SCORE, SOCIETY_PARAMETERS, VALIDATORS, name_hash,
-)
+from .formats import ACCOUNT, CHAIN_STATE, PARAMETERS, SCHEDULE, VALIDATORS, name_hash
+from .formulas import HALF, decayed, quality, strength, virality
+from .society import FIELD, KINDS, RECORDS, SCORE
+from .society import PARAMETERS as SOCIETY_PARAMETERS
+from .tally import agrees, tally
 
 CONTROL, AGENTS, SOCIAL, MEMES = 0, 2, 3, 4
-ONE = 1_000_000
-SCORE_AT_START = ONE // 2
 
 
 def answer(proved):
@@ -77,7 +77,13 @@ def _agent(proved, agent):
     told = {"id": agent, "public_key": account["key"], "role": account["role"]}
     told["last_activity"] = account["last_activity"]
     told["status"] = "Suspended" if account["suspended"] else profile["status"]
+    told["betrayed_at"] = profile.get("betrayed_at")
     return {**RECORDS["Agent"].to_json(profile), **told, "alliances": live}
+
+
+def _personality(proved, agent):
+    history = _record(proved, AGENTS, b"\x04" + bytes.fromhex(agent), RECORDS["PersonalityHistory"])
+    return history and {"id": agent, **history}
 
 
 def _view(proved, one, other):
@@ -93,41 +99,66 @@ def _alliance(proved, alliance):
     record = _value(proved, SOCIAL, b"\x01" + bytes.fromhex(alliance), RECORDS["Alliance"])
     if record is None:
         return None
-    members, now = record["members"], proved.header["timestamp"]
+    told = {**RECORDS["Alliance"].to_json(record), "id": alliance}
+    told["strength_at_formation"] = told["strength"]
+    left = max(record["expires_at"] - proved.header["timestamp"], 0)
+    if record["state"] in ("Active", "Contested") and not left:
+        told["state"] = "Expired"
+    if told["state"] not in ("Active", "Contested"):
+        return {**told, "strength": "0", "conflict": None}
+    members = record["members"]
     profiles = [_profile(proved, member) for member in members]
     views = [_view(proved, *pair) for pair in zip(members, members[1:] + members[:1])]
-    left = max(record["expires_at"] - now, 0)
-    factors = (
-        sum(one["reputation"] for one in profiles) // len(members),
-        sum(view["trust"] if view else SCORE_AT_START for view in views) // len(members),
-        sum(one["influence"] for one in profiles) // len(members),
-        ONE * left // record["terms"]["duration"],
+    now = strength(
+        [one["reputation"] for one in profiles], [view["trust"] if view else HALF for view in views],
+        [one["influence"] for one in profiles], left, record["terms"]["duration"],
     )
-    strength = ONE
-    for factor in factors:
-        strength = strength * factor // ONE
-    told = {"id": alliance, "strength": SCORE.to_json(strength)}
-    state = record["state"] if left else "Expired"
-    return {**RECORDS["Alliance"].to_json(record), **told, "state": state}
+    return {**told, "strength": SCORE.to_json(now)}
+
+
+NO_INFLUENCE = {
+    "value": 0, "updated_at": None, "count": 0, "score_sum": 0,
+    "reactions": {"love": 0, "like": 0, "neutral": 0, "dislike": 0},
+}
 
 
 def _meme(proved, meme):
     record = _record(proved, MEMES, b"\x01" + bytes.fromhex(meme), RECORDS["Meme"])
     if record is None:
         return None
-    influence = _value(proved, SOCIAL, b"\x03" + bytes.fromhex(meme), RECORDS["InfluenceScore"])
+    influence = _value(proved, SOCIAL, b"\x03" + bytes.fromhex(meme), RECORDS["InfluenceScore"]) or NO_INFLUENCE
     half_life = _value(proved, CONTROL, b"\x03", SOCIETY_PARAMETERS)["meme_half_life"]
-    now = decayed(influence["value"], proved.header["timestamp"] - influence["updated_at"], half_life)
-    told = {"id": meme, "influence": SCORE.to_json(now)}
-    return {**record, **told, "influenced_at": influence["updated_at"], "influence_count": influence["count"]}
+    agents = _value(proved, AGENTS, b"\x00", RECORDS["AgentCount"])["agents"]
+    elapsed = proved.header["timestamp"] - (influence["updated_at"] or 0)
+    scores = {
+        "influence": decayed(influence["value"], elapsed, half_life),
+        "quality": quality(influence["score_sum"], influence["reactions"]),
+        "virality": virality(influence["reactions"], influence["count"], agents),
+    }
+    told = {"id": meme, "influenced_at": influence["updated_at"], "influence_count": influence["count"]}
+    told["reactions"] = influence["reactions"]
+    return {**record, **told, **{name: SCORE.to_json(score) for name, score in scores.items()}}
 
 
-def decayed(value, elapsed, half_life):
-    """A meme's influence after `elapsed`, as domain.md says."""
-    if half_life == 0:
-        return value
-    halves, rest = divmod(elapsed, half_life)
-    return (value >> min(halves, 63)) * (2 * half_life - rest) // (2 * half_life)
+def _drama_key(height, index):
+    return b"\x04" + height.to_bytes(8, "big") + index.to_bytes(4, "big")
+
+
+def _drama(proved, height, index):
+    event = _record(proved, SOCIAL, _drama_key(int(height), int(index)), RECORDS["DramaEvent"])
+    return event and {"height": int(height), "index": int(index), **event}
+
+
+def _dramas(proved, start, limit):
+    height, _, index = start.partition("/")
+    first = _drama_key(int(height), int(index or 0))
+    found = proved.first_keys(SOCIAL, first, _drama_key(2**64 - 1, 2**32 - 1), int(limit))
+    places = [(int.from_bytes(key[1:9], "big"), int.from_bytes(key[9:], "big")) for key in found]
+    after = None
+    if len(found) == int(limit):
+        height, index = divmod((places[-1][0] << 32) + places[-1][1] + 1, 2**32)
+        after = f"{height}/{index}"
+    return {"events": [_drama(proved, *place) for place in places], "next": after}
 
 
 def _entry(proved, owner, namespace, key):
@@ -136,7 +167,31 @@ def _entry(proved, owner, namespace, key):
     return entry and {"owner": owner, **entry}
 
 
+def _conflict(proved, conflict):
+    record = _value(proved, SOCIAL, b"\x06" + bytes.fromhex(conflict), RECORDS["Conflict"])
+    if record is None:
+        return None
+    counted = tally(record)
+    stage = "Open" if proved.header["timestamp"] < record["deadline"] else "Over"
+    if record["outcome"]:
+        stage = "Decided"
+    if not record["options"]:
+        stage = "Evidence"
+    told = {
+        "weights": counted.weights, "total": counted.total, "participation": SCORE.to_json(counted.participation),
+        "all_spoken": counted.all_spoken, "agrees": agrees(record),
+    }
+    return {"id": conflict, "stage": stage, **RECORDS["Conflict"].to_json(record), "tally": told}
+
+
+def _open_conflict(proved, agent, field):
+    key = b"\x07" + bytes.fromhex(agent) + bytes([FIELD.names.index(field)])
+    found = _record(proved, SOCIAL, key, RECORDS["OpenConflict"])
+    return found and {"agent": agent, "field": field, **found}
+
+
 _READS = {
     "account": _account, "parameters": _parameters, "validators": _validators, "agent": _agent,
-    "relationship": _relationship, "alliance": _alliance, "meme": _meme, "entry": _entry,
+    "personality": _personality, "relationship": _relationship, "alliance": _alliance, "meme": _meme,
+    "drama": _drama, "dramas": _dramas, "entry": _entry, "conflict": _conflict, "open-conflict": _open_conflict,
 }
