@@ -110,8 +110,8 @@ pub const ENTRY_VALUE_BYTES_MAX: usize = 4 * 1024;
 pub const ACT_TEXT_BYTES_MAX: usize = 256;
 /// The most due entries that are handled at the start of one block.
 pub const DUE_ENTRIES_MAX: usize = 256;
-/// The most work that is done on due entries at the start of one block, in units of one member or elector; a single
-/// entry may go beyond.
+/// The most work that is done on due entries at the start of one block, in units of one member, elector or
+/// party; a single entry may go beyond.
 pub const DUE_WORK_MAX: u32 = 2048;
 /// The most claims of one conflict report; with what stands, they are the options.
 pub const CONFLICT_CLAIMS_MAX: usize = 7;

@@ -196,8 +196,8 @@ impl Domain for Society {
         }
     }
 
-    fn begin_block(block: &BlockContext, parameters: &Parameters, changes: &mut Changes<'_>) {
-        due::handle(block, parameters, changes);
+    fn begin_block(block: &BlockContext, _parameters: &Parameters, changes: &mut Changes<'_>) {
+        due::handle(block, changes);
     }
 
     fn next_due(view: &dyn View) -> Option<Timestamp> {

@@ -4,7 +4,7 @@
 //! whether the queue has got there.
 
 use chaoschain_schemas::limits::{DUE_ENTRIES_MAX, DUE_WORK_MAX};
-use chaoschain_schemas::society::{Due, DueKind, Parameters};
+use chaoschain_schemas::society::{Due, DueKind};
 use chaoschain_schemas::{AllianceId, ConflictId, Timestamp};
 use chaoschain_state::domain::BlockContext;
 use chaoschain_state::{Changes, Key, View};
@@ -23,7 +23,7 @@ pub(crate) fn remove(changes: &mut Changes<'_>, time: Timestamp, kind: DueKind, 
 
 /// Handles what is due by the block's time, in order of time, kind and id, as far as a block's share goes. Where nothing is
 /// due it reads one range and finds it empty.
-pub(crate) fn handle(block: &BlockContext, parameters: &Parameters, changes: &mut Changes<'_>) {
+pub(crate) fn handle(block: &BlockContext, changes: &mut Changes<'_>) {
     let (first, last) = keys::due_until(block.now);
     let mut work: u32 = 0;
     for (key, _) in changes.view().range(&first, &last, DUE_ENTRIES_MAX) {
@@ -37,7 +37,7 @@ pub(crate) fn handle(block: &BlockContext, parameters: &Parameters, changes: &mu
         match parse(&key) {
             Some((DueKind::AllianceExpiry, id)) => alliance::expire(changes, AllianceId::new(id)),
             Some((DueKind::ConflictDeadline, id)) => {
-                conflict::at_deadline(block, parameters, changes, ConflictId::new(id));
+                conflict::at_deadline(block, changes, ConflictId::new(id));
             }
             None => {}
         }

@@ -106,14 +106,15 @@ pub struct AgentOrdinal {
     pub agent: AgentId,
 }
 
-/// How often an agent has changed its personality, and the last time it did. There is none before the first change.
+/// How often an agent has changed its own personality, and the last time it did. There is none before the first change;
+/// what a conflict decided is in the conflict's record alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PersonalityHistory {
     /// How many changes there were; stays at its largest value once there.
     pub count: u32,
-    /// What it was before the last one.
+    /// What it was before the last one, whoever had made it so.
     pub old: Personality,
-    /// What it has been since.
+    /// What the agent made it.
     pub new: Personality,
     /// Why, in its own words.
     pub reason: String,

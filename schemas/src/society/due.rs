@@ -17,6 +17,6 @@ code_enum! {
 /// A thing that is due at the time, of the kind and with the id that its key names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Due {
-    /// How much work it is: the number of members or electors.
+    /// How much work it is: the number of members, or of electors and parties.
     pub work: u32,
 }

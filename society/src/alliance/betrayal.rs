@@ -1,7 +1,7 @@
 //! Betrayal.
 
 use chaoschain_schemas::society::{
-    Agent, Alliance, AllianceBetrayal, AllianceEnd, AllianceEndCause, DramaKind,
+    Agent, Alliance, AllianceBetrayal, AllianceEnd, AllianceEndCause, AllianceState, DramaKind,
 };
 use chaoschain_state::{Changes, View};
 
@@ -15,7 +15,12 @@ pub(crate) fn verify_betrayal(
 ) -> Result<(), SocietyError> {
     drama::check_level(betrayal.drama)?;
     agent::check_exists(view, &context.author)?;
-    load_own(context, view, &betrayal.alliance).map(drop)
+    let id = betrayal.alliance;
+    match load_own(context, view, &id)?.state {
+        // One member could otherwise decide the conflict for the rival.
+        AllianceState::Contested => Err(SocietyError::AllianceContested(id)),
+        _ => Ok(()),
+    }
 }
 
 pub(crate) fn apply_betrayal(context: &Context<'_>, changes: &mut Changes<'_>, betrayal: &AllianceBetrayal) {

@@ -2,7 +2,7 @@
 
 use chaoschain_schemas::limits::ALLIANCE_MEMBERS_MIN;
 use chaoschain_schemas::society::{
-    Alliance, AllianceDeparture, AllianceEnd, AllianceEndCause, DramaKind, DueKind,
+    Alliance, AllianceDeparture, AllianceEnd, AllianceEndCause, Conflict, DramaKind, DueKind,
 };
 use chaoschain_state::{Changes, View};
 
@@ -16,7 +16,14 @@ pub(crate) fn verify_departure(
 ) -> Result<(), SocietyError> {
     drama::check_level(departure.drama)?;
     agent::check_exists(view, &context.author)?;
-    load_own(context, view, &departure.alliance).map(drop)
+    let id = departure.alliance;
+    let alliance = load_own(context, view, &id)?;
+    // Nobody is held in an alliance because somebody contests it. Once the deadline is there, it is what stood then that
+    // is decided on.
+    match alliance.conflict.and_then(|conflict| view.record::<Conflict>(&keys::conflict(&conflict))) {
+        Some(conflict) if context.now() >= conflict.deadline => Err(SocietyError::AllianceContested(id)),
+        _ => Ok(()),
+    }
 }
 
 /// The last two stay in the record when one of them leaves: together they may revive the alliance.

@@ -46,20 +46,16 @@ pub(crate) fn parties(members: &[AccountId], author: &AccountId) -> Vec<AccountI
     parties
 }
 
-/// What a benefit is worth to an agent now, in \[0, 1\]: the strength at formation of each of its live and uncontested
-/// alliances that promise it, added up to at most 1.
+/// What a benefit is worth to an agent now, in \[0, 1\]: the strength at formation of the strongest of its live and
+/// uncontested alliances that promise it. They do not add up, or two agents in many alliances would be worth a crowd.
 pub(crate) fn benefit(agent: &Agent, benefit: Benefit, now: Timestamp) -> Fixed {
     let counts = |membership: &&Membership| {
         !membership.contested && is_live(membership.expires_at, now) && membership.benefits.contains(&benefit)
     };
-    agent
-        .alliances
-        .iter()
-        .filter(counts)
-        .fold(Fixed::ZERO, |sum, membership| sum.plus_within(membership.strength, Fixed::ZERO, Fixed::ONE))
+    agent.alliances.iter().filter(counts).map(|membership| membership.strength).max().unwrap_or(Fixed::ZERO)
 }
 
-/// Reads an alliance that the author may leave or betray: live, uncontested, and the author is a member.
+/// Reads an alliance that the author may leave: live, and the author is a member.
 fn load_own(context: &Context<'_>, view: &dyn View, id: &AllianceId) -> Result<Alliance, SocietyError> {
     let alliance: Alliance = view.record(&keys::alliance(id)).ok_or(SocietyError::AllianceUnknown(*id))?;
     let over = |since| Err(SocietyError::AllianceOver { alliance: *id, since });
@@ -71,7 +67,6 @@ fn load_own(context: &Context<'_>, view: &dyn View, id: &AllianceId) -> Result<A
         AllianceState::Active | AllianceState::Contested if !alliance.members.contains(&context.author) => {
             Err(SocietyError::NotMember(*id))
         }
-        AllianceState::Contested => Err(SocietyError::AllianceContested(*id)),
-        AllianceState::Active => Ok(alliance),
+        AllianceState::Active | AllianceState::Contested => Ok(alliance),
     }
 }

@@ -96,12 +96,20 @@ pub(super) fn open(
     let work = conflict.electors.len() + parties.len();
     due::put(changes, conflict.deadline, DueKind::ConflictDeadline, id.as_bytes(), work as u32);
     changes.put(&keys::conflict(&id), &conflict);
-    count(context, changes, 1);
+    count(context, changes);
     id
 }
 
-/// Counts a conflict that was opened now, and adds `open` to those that are open.
-pub(super) fn count(context: &Context<'_>, changes: &mut Changes<'_>, open: u32) {
+/// Counts evidence, which is recorded and never open.
+pub(super) fn count_evidence(changes: &mut Changes<'_>) {
+    let key = keys::conflict_counts();
+    let mut counts: ConflictCounts = changes.view().record(&key).unwrap_or_default();
+    counts.opened = counts.opened.saturating_add(1);
+    changes.put(&key, &counts);
+}
+
+/// Counts a conflict that was opened now.
+fn count(context: &Context<'_>, changes: &mut Changes<'_>) {
     let key = keys::conflict_counts();
     let mut counts: ConflictCounts = changes.view().record(&key).unwrap_or_default();
     if counts.newest_height != context.block.height {
@@ -110,6 +118,6 @@ pub(super) fn count(context: &Context<'_>, changes: &mut Changes<'_>, open: u32)
     }
     counts.newest_opened = counts.newest_opened.saturating_add(1);
     counts.opened = counts.opened.saturating_add(1);
-    counts.open = counts.open.saturating_add(open);
+    counts.open = counts.open.saturating_add(1);
     changes.put(&key, &counts);
 }

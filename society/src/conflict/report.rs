@@ -12,7 +12,7 @@ use chaoschain_state::control::keys as control_keys;
 use chaoschain_state::{Changes, View};
 
 use super::ConflictError;
-use super::open::{blank, check_room, count, open};
+use super::open::{blank, check_room, count_evidence, open};
 use crate::{Context, SocietyError, agent, check_range, keys};
 
 pub(crate) fn verify_report(
@@ -21,7 +21,11 @@ pub(crate) fn verify_report(
     report: &ConflictReport,
 ) -> Result<(), SocietyError> {
     match (&report.fact, &report.divergence) {
-        (Some(fact), None) => verify_fact(context, view, fact)?,
+        (Some(fact), None) => {
+            verify_fact(context, view, fact)?;
+            check_room(context, view)?;
+        }
+        // Evidence is never open and takes nobody's room, so that no flood of reports keeps it out.
         (None, Some(divergence)) => verify_divergence(context, view, divergence)?,
         _ => {
             return Err(
@@ -29,7 +33,6 @@ pub(crate) fn verify_report(
             );
         }
     }
-    check_room(context, view)?;
     let id = described(context, report).id();
     match view.get(&keys::conflict(&id)) {
         Some(_) => Err(ConflictError::Exists(id).into()),
@@ -104,7 +107,7 @@ pub(crate) fn apply_report(context: &Context<'_>, changes: &mut Changes<'_>, rep
     let conflict = described(context, report);
     let Some(fact) = conflict.subject.fact else {
         changes.put(&keys::conflict(&conflict.id()), &conflict);
-        count(context, changes, 0);
+        count_evidence(changes);
         return;
     };
     let parties = BTreeSet::from([context.author, fact.agent]);

@@ -2,7 +2,7 @@
 
 use chaoschain_schemas::society::{
     Agent, Alliance, AllianceEnd, AllianceEndCause, AllianceState, Claim, Conflict, ConflictCounts,
-    ConflictOutcome, ContestedFact, DueKind, Parameters,
+    ConflictOutcome, ContestedFact, DueKind,
 };
 use chaoschain_schemas::{AllianceId, ConflictId, Timestamp};
 use chaoschain_state::domain::BlockContext;
@@ -17,12 +17,7 @@ const STATUS_REASON: &str = "conflict";
 
 /// Decides a conflict whose deadline is over; called by the due queue. The numbers that decide are those the conflict was
 /// opened with, whatever the parameters are by now.
-pub(crate) fn at_deadline(
-    block: &BlockContext,
-    _parameters: &Parameters,
-    changes: &mut Changes<'_>,
-    id: ConflictId,
-) {
+pub(crate) fn at_deadline(block: &BlockContext, changes: &mut Changes<'_>, id: ConflictId) {
     let Some(conflict) = changes.view().record::<Conflict>(&keys::conflict(&id)) else { return };
     if conflict.outcome.is_some() {
         return;
@@ -35,10 +30,13 @@ pub(crate) fn at_deadline(
 
 /// The options that can win at block time `now`, ascending. An alliance competes while it is contested by this conflict
 /// and its time is not over; what is said about a fact always does.
+///
+/// From the deadline on it is what competed at the deadline: nothing depends on how late somebody gets to it.
 pub(super) fn competing(view: &dyn View, id: &ConflictId, conflict: &Conflict, now: Timestamp) -> Vec<u8> {
+    let at = now.min(conflict.deadline);
     let competes = |option: &u8| match conflict.options[usize::from(*option)].alliance {
         Some(alliance) => view.record::<Alliance>(&keys::alliance(&alliance)).is_some_and(|alliance| {
-            is_contested(&alliance, id) && alliance::is_live(alliance.expires_at, now)
+            is_contested(&alliance, id) && alliance::is_live(alliance.expires_at, at)
         }),
         None => true,
     };

@@ -14,7 +14,7 @@ pub struct Standing {
     pub reputation: Fixed,
     /// Its influence, in \[0, 1\].
     pub influence: Fixed,
-    /// The strength of its live, uncontested alliances that promise voting power; the sum, at most 1.
+    /// The strength of the strongest of its live, uncontested alliances that promise voting power, in \[0, 1\].
     pub voting_power: Fixed,
 }
 

@@ -23,7 +23,7 @@ pub(crate) const READS: &[ReadSpec] = &[
     ReadSpec {
         name: "agent",
         arguments: &["id"],
-        help: "An agent, with its account's key and last activity, and its last change of personality",
+        help: "An agent, with its account's key, role and last activity",
     },
     ReadSpec {
         name: "personality",

@@ -2,7 +2,8 @@
 
 use chaoschain_schemas::Micros;
 use chaoschain_schemas::society::{
-    AllianceEndCause, AllianceFormation, AllianceState, ConflictKind, DecidedBy, DueKind, Parameters,
+    AllianceBetrayal, AllianceDeparture, AllianceEndCause, AllianceFormation, AllianceState, ConflictKind,
+    DecidedBy, DueKind, Parameters,
 };
 use chaoschain_society::keys;
 
@@ -88,6 +89,75 @@ fn the_loser_dissolves_and_the_winner_is_active() {
         let world = outcome.then_accepted();
         let contested = world.agent(DAN).alliances[0].contested;
         assert_eq!(contested, !free, "the winner is in the way of others as before, the loser is not");
+    }
+}
+
+#[test]
+fn a_contested_alliance_may_be_left_and_not_betrayed() {
+    let mut world = society(6, &Parameters::default());
+    let (earlier, later, id) = overlapping(&mut world);
+    let leave = |alliance| AllianceDeparture { alliance, reason: String::new(), drama: 0 };
+    let betray = AllianceBetrayal { alliance: earlier, description: "went over".into(), drama: 3 };
+    let world = world.when(by(BOB), betray).then_rejected("alliance_contested");
+    // Of two, one is too few; what is left is decided when somebody asks.
+    let world = world.when(by(CLEO), leave(later)).then_accepted();
+    let left = alliance(&world, later);
+    assert_eq!((left.state, left.conflict), (AllianceState::Dissolved, None));
+    assert_eq!((decided(&world, id), deadlines(&world)), (None, 1));
+    assert_eq!(alliance(&world, earlier).state, AllianceState::Contested);
+    let world = world.when(by(DAN), resolution(id)).then_accepted();
+    assert_eq!(decided(&world, id), Some((Some(0), DecidedBy::Expiry)));
+    assert_eq!(alliance(&world, earlier).state, AllianceState::Active);
+    assert_eq!(alliance(&world, later), left, "it ended before, by a departure");
+}
+
+#[test]
+fn who_leaves_one_of_many_leaves_it_contested() {
+    let mut world = society(6, &Parameters::default());
+    let earlier = form(&mut world, defence(&[ANA, BOB, CLEO]));
+    form(&mut world, defence(&[CLEO, DAN]));
+    let departure = AllianceDeparture { alliance: earlier, reason: String::new(), drama: 0 };
+    let world = world.when(by(ANA), departure.clone()).then_accepted();
+    let stands = alliance(&world, earlier);
+    assert_eq!((stands.state, stands.members.len()), (AllianceState::Contested, 2));
+    assert!(world.agent(ANA).alliances.is_empty());
+    // From the deadline on it is decided on what stood then.
+    let mut world = world.and([passed(DAY)]);
+    stuff_the_queue(&mut world);
+    world.when(by(BOB), departure).then_rejected("alliance_contested");
+}
+
+/// However late somebody gets to it, what competed at the deadline competes.
+#[test]
+fn an_alliance_that_ends_after_the_deadline_can_win_at_it() {
+    let mut world = society(6, &Parameters::default());
+    let earlier = form(&mut world, short(&[ANA, BOB], 240));
+    let later = form(&mut world, short(&[CLEO, BOB], 25));
+    let id = alliance(&world, earlier).conflict.unwrap();
+    opt(&mut world, id, [4, 5], 1);
+    let late = |mut world: World, by_queue: bool| {
+        if by_queue {
+            return world.and([passed(26 * HOUR), Given::Block]);
+        }
+        stuff_the_queue(&mut world);
+        world.and([passed(26 * HOUR)]).when(by(DAN), resolution(id)).then_accepted()
+    };
+    let again = || {
+        let mut world = society(6, &Parameters::default());
+        form(&mut world, short(&[ANA, BOB], 240));
+        form(&mut world, short(&[CLEO, BOB], 25));
+        opt(&mut world, id, [4, 5], 1);
+        world
+    };
+    for world in [late(world, true), late(again(), false)] {
+        assert_eq!(decided(&world, id), Some((Some(1), DecidedBy::Deadline)));
+        assert_eq!(outcome(&world, id).competing, [0, 1]);
+        let lost = alliance(&world, earlier);
+        assert_eq!(
+            (lost.state, lost.end.unwrap().cause),
+            (AllianceState::Dissolved, AllianceEndCause::Conflict)
+        );
+        assert_eq!(alliance(&world, later).state, AllianceState::Expired, "it won, and its time is over");
     }
 }
 

@@ -1,9 +1,7 @@
 //! Deadlines: what decides when block time has come, and how the due queue gets there.
 
 use chaoschain_schemas::Fixed;
-use chaoschain_schemas::limits::DUE_WORK_MAX;
-use chaoschain_schemas::society::{DecidedBy, Due, DueKind, Parameters, Personality};
-use chaoschain_society::keys;
+use chaoschain_schemas::society::{DecidedBy, Parameters, Personality};
 use chaoschain_state::BaseView;
 use chaoschain_state::domain::Machine;
 
@@ -58,15 +56,6 @@ fn opinions_are_over_while_the_queue_has_not_got_there() {
     let world = world.when(by(DAN), resolution(id)).then_accepted();
     assert_eq!(decided(&world, id), Some((Some(1), DecidedBy::Deadline)));
     assert_eq!(deadlines(&world), 0);
-}
-
-/// So much is due before everything else that several blocks are busy with it.
-fn stuff_the_queue(world: &mut World) {
-    for id in 0..10 {
-        let key = keys::due(START, DueKind::AllianceExpiry, &[id; 32]);
-        let due = Due { work: DUE_WORK_MAX };
-        world.happen(Given::Record(key, chaoschain_schemas::codec::encode(&due).into()));
-    }
 }
 
 #[test]

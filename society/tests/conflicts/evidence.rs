@@ -1,8 +1,11 @@
 //! Divergences: evidence of who computed what, which no vote decides.
 
 use chaoschain_schemas::control::Role;
-use chaoschain_schemas::society::{ConflictKind, ConflictReport, Divergence, Parameters};
-use chaoschain_schemas::{ConflictId, Hash, Height};
+use chaoschain_schemas::limits::{CONFLICTS_OPEN_MAX, CONFLICTS_OPENED_MAX};
+use chaoschain_schemas::society::{
+    ConflictCounts, ConflictKind, ConflictReport, Divergence, Parameters, Personality,
+};
+use chaoschain_schemas::{ConflictId, Hash, Height, codec};
 use chaoschain_society::keys;
 use chaoschain_state::Rejection;
 
@@ -38,6 +41,26 @@ fn producers_and_validators_report_it() {
         assert_eq!((counts(&world).open, counts(&world).opened, deadlines(&world)), (0, 1, 0));
     }
     society(4, &Parameters::default()).when(by(ANA), divergence(3)).then_rejected("role_required");
+}
+
+/// However many conflicts are open, and were opened in its block, evidence has a place.
+#[test]
+fn no_flood_of_reports_keeps_it_out() {
+    let mut world = society(60, &Parameters::default());
+    make(&mut world, ANA, Role::Validator);
+    let flood = (2..=1 + u64::from(CONFLICTS_OPENED_MAX)).map(|person| {
+        let claims = [claim_personality(Personality::Greedy)];
+        (by(Person(person)), report(Person(person + 20), &claims).into())
+    });
+    let events: Vec<_> = flood.chain([(by(ANA), divergence(1).into())]).collect();
+    assert!(world.block(&events).iter().all(|(_, result)| result.is_ok()));
+    let full = ConflictCounts { open: CONFLICTS_OPEN_MAX, ..counts(&world) };
+    world.happen(Given::Record(keys::conflict_counts(), codec::encode(&full).into()));
+    let world = world.when(by(ANA), divergence(2)).then_accepted();
+    assert_eq!(
+        (counts(&world).open, counts(&world).newest_opened),
+        (CONFLICTS_OPEN_MAX, CONFLICTS_OPENED_MAX)
+    );
 }
 
 /// A node reports with the account that it seals or attests with, which need not be an agent.

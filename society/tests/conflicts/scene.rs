@@ -1,10 +1,11 @@
 //! A society in which something is contested.
 
 use chaoschain_schemas::control::{Account, Role};
+use chaoschain_schemas::limits::DUE_WORK_MAX;
 use chaoschain_schemas::society::{
     AgentRegistration, Alliance, AllianceFormation, AlliancePurpose, Claim, Conflict, ConflictCounts,
-    ConflictOutcome, ConflictReport, ConflictResolution, ContestedFact, ContestedField, DecidedBy,
-    FactReport, OpenConflict, OpinionCast, Parameters, Personality, PurposeKind,
+    ConflictOutcome, ConflictReport, ConflictResolution, ContestedFact, ContestedField, DecidedBy, Due,
+    DueKind, FactReport, OpenConflict, OpinionCast, Parameters, Personality, PurposeKind,
 };
 use chaoschain_schemas::{AllianceId, ConflictId, Micros, codec};
 use chaoschain_society::keys;
@@ -158,4 +159,13 @@ pub(crate) fn profile(
     let mut agent = world.agent(person);
     change(&mut agent);
     world.happen(Given::Record(keys::agent(&person.id()), codec::encode(&agent).into()));
+}
+
+/// So much is due before everything else that several blocks are busy with it.
+pub(crate) fn stuff_the_queue(world: &mut World) {
+    for id in 0..10 {
+        let key = keys::due(START, DueKind::AllianceExpiry, &[id; 32]);
+        let due = Due { work: DUE_WORK_MAX };
+        world.happen(Given::Record(key, codec::encode(&due).into()));
+    }
 }

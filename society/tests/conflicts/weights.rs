@@ -96,9 +96,9 @@ fn voting_power_is_of_live_uncontested_alliances_that_promise_it() {
             Membership { benefits: Benefit::ALL.to_vec(), ..membership(5, "0.03") },
         ];
     });
-    assert_eq!(Standing::of(&world.agent(ANA), world.now).voting_power, fixed("0.13"));
-    profile(&mut world, ANA, |agent| agent.alliances = vec![membership(1, "0.7"), membership(2, "0.7")]);
-    assert_eq!(Standing::of(&world.agent(ANA), world.now).voting_power, Fixed::ONE);
+    assert_eq!(Standing::of(&world.agent(ANA), world.now).voting_power, fixed("0.1"), "the strongest");
+    profile(&mut world, ANA, |agent| agent.alliances = vec![membership(1, "0.7"), membership(2, "0.8")]);
+    assert_eq!(Standing::of(&world.agent(ANA), world.now).voting_power, fixed("0.8"));
 }
 
 /// Each strategy with a table of its own, through the machine.

@@ -4,7 +4,8 @@ use chaoschain_schemas::society::{
     AllianceFormation, AllianceTerms, Benefit, InteractionKind, MemeContent, MemeInfluence, MemePublication,
     MemeType, ReputationUpdate, SocialInteraction,
 };
-use chaoschain_schemas::{AllianceId, Fixed, MemeId};
+use chaoschain_schemas::{AllianceId, Fixed, MemeId, codec};
+use chaoschain_society::keys;
 
 use crate::support::*;
 
@@ -107,14 +108,16 @@ fn a_benefit_is_for_members_of_a_live_uncontested_alliance() {
 }
 
 #[test]
-fn benefits_add_up_to_one() {
+fn the_strongest_alliance_counts_and_no_second_one() {
     let terms = AllianceTerms { benefits: vec![Benefit::StakeBoost], ..formation(&[]).terms };
     let many = || AllianceFormation { terms: terms.clone(), ..formation(&[ANA, BOB]) };
-    let world = given(three()).and((0..3).map(|_| formed(&[ANA, BOB], many())));
+    let world = given(three()).and((0..64).map(|_| formed(&[ANA, BOB], many())));
     let world = world.when(by(ANA), rate()).then_accepted();
-    // 0.5 + 3 × 0.125 = 0.875.
-    assert_eq!(world.agent(CLEO).reputation, fixed("0.54375"));
-    let world = given(three()).and((0..9).map(|_| formed(&[ANA, BOB], many())));
+    assert_eq!(world.agent(CLEO).reputation, fixed("0.53125"), "0.05 × (0.5 + 0.125)");
+    // Another one, formed when its members stood higher.
+    let mut ana = world.agent(ANA);
+    ana.alliances[7].strength = fixed("0.4");
+    let world = world.and([Given::Record(keys::agent(&ANA.id()), codec::encode(&ana).into())]);
     let world = world.when(by(ANA), rate()).then_accepted();
-    assert_eq!(world.agent(CLEO).reputation, fixed("0.55"), "held at one");
+    assert_eq!(world.agent(CLEO).reputation, fixed("0.57625"), "0.05 × (0.5 + 0.4) more");
 }

@@ -2,8 +2,6 @@
 
 import asyncio
 import base64
-import email.parser
-import email.policy
 import itertools
 import json
 import os
@@ -85,8 +83,6 @@ class NatsNode:
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
         self._connection = self._wait(nats.connect(url))
-        # Sentences of refusals are UTF-8; the library's own parser gives up all headers where one is not ASCII.
-        self._connection._hdr_parser = email.parser.BytesParser(policy=email.policy.HTTP)
         self._chain = chain.hex()
         self._as_json = itertools.cycle((False, True))
 
