@@ -11,15 +11,55 @@ use chaoschain_society::keys;
 use chaoschain_state::Key;
 use chaoschain_state::merkle::{leaf_hash, value_hash};
 use redb::{Database, ReadableTable, TableDefinition};
+use serde_json::{Value as Json, json};
 
-use super::cast::open;
+use super::society::{Played, caught_up, close, open};
+use super::{Script, broken, short};
 use crate::error::{CliError, Exit, Outcome};
 
 const ROWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("rows");
 
+/// Gives `who` a reputation of 1 in the database of the stopped node, then throws the state away and replays the log.
+pub(super) async fn play(society: &Played, script: &Script, dir: &Path, who: &AccountId) -> Outcome<Json> {
+    script.say(&format!(
+        "\nNow it attacks itself. The node is stopped, and {}, last of all, gets reputation 1 in the database file:",
+        society.name(who)
+    ));
+    let ended = society.projection.head();
+    close(&society.projection).await;
+    let mut attacks = Vec::new();
+    for (thief, what) in
+        [(Thief::Plain, "the record alone"), (Thief::Careful, "the record and the hash stored beside it")]
+    {
+        edit(dir, who, thief)?;
+        let Caught { code, message, key } = start(dir, &society.log).await?;
+        if key != Some(keys::agent(who)) {
+            return Err(broken(&format!("the attack was seen ({message}), the row was not named")));
+        }
+        script.say(&format!("  {what}: refused at start, {code}; it names the row"));
+        attacks.push(
+            json!({ "what": what, "code": code, "message": message, "key": key.map(|key| key.to_string()) }),
+        );
+    }
+    let stored = dir.join("state");
+    std::fs::remove_dir_all(&stored).map_err(|error| CliError::file("remove", &stored, &error))?;
+    let projection = open(dir, &society.log).await?;
+    let replayed = caught_up(&projection, &society.log).await?;
+    close(&projection).await;
+    if replayed.hash != ended.hash {
+        return Err(broken(&"the replay gave another root"));
+    }
+    script.say(&format!(
+        "  The state is thrown away and replayed from the log: height {}, root {}…, as before.",
+        replayed.height(),
+        short(&replayed.header.state_root)
+    ));
+    Ok(attacks.into())
+}
+
 /// How thorough the thief is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Thief {
+enum Thief {
     /// Changes the record.
     Plain,
     /// Changes the record and the hash that is stored with it.
@@ -27,10 +67,10 @@ pub(super) enum Thief {
 }
 
 /// What the node said.
-pub(super) struct Caught {
-    pub(super) code: &'static str,
-    pub(super) message: String,
-    pub(super) key: Option<Key>,
+struct Caught {
+    code: &'static str,
+    message: String,
+    key: Option<Key>,
 }
 
 fn failed(error: &dyn std::fmt::Display) -> CliError {
@@ -38,7 +78,7 @@ fn failed(error: &dyn std::fmt::Display) -> CliError {
 }
 
 /// Gives `who` a reputation of 1, straight in the file of the node that keeps its state in `dir/state`.
-pub(super) fn edit(dir: &Path, who: &AccountId, thief: Thief) -> Outcome {
+fn edit(dir: &Path, who: &AccountId, thief: Thief) -> Outcome {
     let key = keys::agent(who);
     let at = [&[key.sub_tree()], key.as_bytes()].concat();
     let write = || -> Result<(), Box<dyn std::error::Error>> {
@@ -63,9 +103,9 @@ pub(super) fn edit(dir: &Path, who: &AccountId, thief: Thief) -> Outcome {
 }
 
 /// Starts a node on the edited file; it must refuse.
-pub(super) async fn start(dir: &Path, log: &Arc<dyn EventLog>) -> Outcome<Caught> {
+async fn start(dir: &Path, log: &Arc<dyn EventLog>) -> Outcome<Caught> {
     let Err(error) = open(dir, log).await else {
-        return Err(CliError::new(Exit::Corrupt, "demo_broken", "the edited row went unnoticed"));
+        return Err(broken(&"the edited row went unnoticed"));
     };
     let key = match &error {
         OpenError::Store(StoreError::RowChanged(key)) => Some(*key),

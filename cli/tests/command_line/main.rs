@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's own helpers may panic")]
 
+mod demo;
 mod errors;
 mod import;
 mod keys;
