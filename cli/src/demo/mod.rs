@@ -4,6 +4,7 @@ mod attack;
 mod proofs;
 mod society;
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use chaoschain_schemas::Hash;
@@ -37,7 +38,8 @@ struct Script {
 impl Script {
     fn say(&self, text: &str) {
         if !self.output.json {
-            println!("{text}");
+            // A reader that has gone away is no failure of the demo.
+            let _ = writeln!(std::io::stdout().lock(), "{text}");
         }
     }
 }
