@@ -15,9 +15,10 @@ use std::sync::{Arc, Mutex};
 use chaoschain_events::block::VerifiedBlock;
 use chaoschain_events::log::{LogError, ReadLimits};
 use chaoschain_schemas::{AccountId, Hash, Header, Height, SealedBlock, Sequence, SignedHeader};
-use chaoschain_state::StateVersion;
+use chaoschain_state::{Change, StateVersion};
 use serde::Serialize;
 
+use crate::evidence::sub_tree_name;
 use crate::fold::FoldError;
 use crate::follower::{closing, passes};
 use crate::log_watch::Backoff;
@@ -44,6 +45,8 @@ pub struct Divergence {
     pub sub_tree: usize,
     /// The state that this node computed. It is of no block; its root is not the header's.
     pub state: Arc<StateVersion>,
+    /// What the block changes by this node's fold.
+    pub changes: Arc<Vec<Change>>,
 }
 
 /// A divergence for people and metrics.
@@ -85,7 +88,7 @@ pub(crate) struct Diverged {
 impl Diverged {
     /// What is kept of a fold that stopped with `error` at `block`, if that is why.
     pub(crate) fn of(error: &FoldError, block: &VerifiedBlock, sequence: Sequence) -> Option<Self> {
-        let FoldError::Diverged { header, sub_tree, state, .. } = error else { return None };
+        let FoldError::Diverged { header, sub_tree, state, changes, .. } = error else { return None };
         let header_hash = block.header_hash();
         let divergence = Divergence {
             header: Header::clone(header),
@@ -94,6 +97,7 @@ impl Diverged {
             sequence,
             sub_tree: *sub_tree,
             state: Arc::clone(state),
+            changes: Arc::clone(changes),
         };
         Some(Self { divergence, line: Mutex::new(BTreeSet::from([header_hash])) })
     }
@@ -161,7 +165,6 @@ impl Projection {
         let of_line = |hash: &Hash| diverged.is_of_line(hash);
         let (attested_weight, total_weight) = self.attestations().weight_of(&of_line);
         let this_node_is_faulty = 3 * u128::from(attested_weight) > 2 * u128::from(total_weight);
-        let names = ["control", "blocks"].into_iter().chain(self.machine().sub_trees().iter().copied());
         Some(DivergenceStatus {
             height: header.height,
             header_hash: *header_hash,
@@ -170,7 +173,7 @@ impl Projection {
             committed_root: header.state_root,
             computed_root: state.root(),
             sub_tree: *sub_tree,
-            sub_tree_name: names.into_iter().nth(*sub_tree).unwrap_or("state"),
+            sub_tree_name: sub_tree_name(&**self.machine(), *sub_tree),
             attested_weight,
             total_weight,
             this_node_is_faulty,

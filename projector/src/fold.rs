@@ -79,6 +79,8 @@ pub enum FoldError {
         sub_tree: usize,
         /// The state this node computes, for finding the records that differ.
         state: Arc<StateVersion>,
+        /// What the block changes by this node's fold.
+        changes: Arc<Vec<Change>>,
     },
     /// The block needs rules that this build does not have.
     #[error(
@@ -330,7 +332,8 @@ impl Fold {
             let computed = state.root();
             self.forest.revert_to(&before);
             let sub_tree = differs.unwrap_or(header.sub_roots.len());
-            return Err(FoldError::Diverged { header: Box::new(header.clone()), computed, sub_tree, state });
+            let (header, changes) = (Box::new(header.clone()), Arc::new(changes));
+            return Err(FoldError::Diverged { header, computed, sub_tree, state, changes });
         }
         let head = Arc::new(Head {
             header: header.clone(),

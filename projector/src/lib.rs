@@ -43,7 +43,7 @@ pub use attestor::{
     PUBLISH_PATIENCE,
 };
 pub use divergence::{DESCENDANTS_MAX, Divergence, DivergenceStatus};
-pub use evidence::write_fork;
+pub use evidence::{EVIDENCE_BYTES_MAX, EVIDENCE_CHANGES_MAX, write_fork};
 pub use fold::{BlockLimits, Fold, FoldError, Folded, Producer, Proposed, Verdict};
 pub use genesis::{Beginning, GenesisError, open_genesis, seal_genesis};
 pub use head::Head;

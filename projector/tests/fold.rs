@@ -209,11 +209,11 @@ async fn a_wrong_root_in_the_log_stops_the_node_with_evidence() {
     let log = new_log(&dir.path().join("log")).await;
     let node = open(&dir.path().join("a"), &log).await;
     let mut ana = Author::new(9, genesis().0);
-    let good = node.seal(&[ana.register()]).await;
+    let good = node.seal(&[ana.register(), ana.add(1, 1)]).await;
     let mut source = fresh();
     let first = log.read(Sequence(2), ReadLimits::default()).await.unwrap()[0].message.clone();
     source.fold(Sequence(2), &VerifiedBlock::verify(first).unwrap()).unwrap();
-    let block = proposal(&mut source, &[ana.add(1, 1)]);
+    let block = proposal(&mut source, &[ana.add(1, 4)]);
     let wrong = altered(&block, 1, |header| header.state_root = Hash::new([1; 32]));
     log.append(Sequence(2), wrong.message().clone()).await.unwrap();
     let Err(Condition::Degraded { code, evidence, .. }) = node.projection.wait_cursor(Sequence(3)).await
@@ -221,15 +221,16 @@ async fn a_wrong_root_in_the_log_stops_the_node_with_evidence() {
         panic!("the node went on");
     };
     assert_eq!(code, "state_diverged");
-    let evidence = std::fs::read_to_string(evidence.unwrap()).unwrap();
+    let file = evidence.unwrap();
+    let evidence = std::fs::read_to_string(&file).unwrap();
     assert!(evidence.contains("state_diverged") && evidence.contains(&good.hash.to_string()));
     assert_eq!(node.projection.head().hash, good.hash);
 
     // What was computed stays readable, beside what the header says.
-    let divergence = node.projection.divergence().unwrap();
+    let divergence = node.projection.divergence().unwrap().clone();
     assert_eq!(divergence.header_hash, wrong.header_hash());
     assert_eq!(divergence.state.root(), block.header().state_root);
-    assert_eq!(divergence.state.tree(2).unwrap().get(slot_key(1).as_bytes()).unwrap()[..], [1]);
+    assert_eq!(divergence.state.tree(2).unwrap().get(slot_key(1).as_bytes()).unwrap()[..], [5]);
     let told = node.projection.status().divergence.unwrap();
     assert_eq!((told.height, told.committed_root), (block.header().height, Hash::new([1; 32])));
     assert_eq!(told.computed_root, block.header().state_root);
@@ -238,10 +239,29 @@ async fn a_wrong_root_in_the_log_stops_the_node_with_evidence() {
     assert_eq!((told.attested_weight, told.total_weight, told.this_node_is_faulty), (0, 2, false));
     node.close().await;
 
+    // And so it does when the node is gone, whose store has the good state alone.
+    let report: serde_json::Value = serde_json::from_str(&evidence).unwrap();
+    let changes = &report["computed"]["changes"];
+    let records = changes["records"].as_array().unwrap();
+    assert_eq!(changes["left_out"], 0);
+    let slot = records.iter().find(|record| record["sub_tree_name"] == "slots").unwrap();
+    assert_eq!(
+        *slot,
+        serde_json::json!({
+            "sub_tree": 2, "sub_tree_name": "slots", "key": "00000001",
+            "before": "01", "after": "05", "before_record": 1, "after_record": 5,
+        })
+    );
+    let author = records.iter().find(|record| record["sub_tree_name"] == "control").unwrap();
+    assert_ne!(author["before_record"], author["after_record"]);
+    assert!(author["after_record"].is_object(), "{author}");
+    assert_eq!(records.len(), divergence.changes.len());
+
     // The same program comes to the same again.
     let again = open(&dir.path().join("a"), &log).await;
     assert!(again.projection.wait_cursor(Sequence(3)).await.is_err());
     assert_eq!(again.projection.divergence().unwrap().state.root(), block.header().state_root);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), evidence);
     again.close().await;
 }
 

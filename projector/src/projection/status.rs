@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{Condition, Projection};
 use crate::divergence::DivergenceStatus;
-use crate::evidence::write_report;
+use crate::evidence::{ChangesMax, changes_to_json, write_report};
 use crate::fold::FoldError;
 use crate::head::Head;
 use crate::log_watch::LogState;
@@ -141,8 +141,19 @@ impl Projection {
         message: &Bytes,
     ) -> Option<PathBuf> {
         let computed = match error {
-            FoldError::Diverged { state, .. } => {
-                serde_json::json!({ "state_root": state.root(), "sub_roots": state.sub_roots() })
+            FoldError::Diverged { header, state, changes, .. } => {
+                let differ = |number: u8| {
+                    let number = usize::from(number);
+                    state.sub_roots().get(number) != header.sub_roots.get(number)
+                };
+                let changes = changes_to_json(&**self.machine(), changes, &differ, ChangesMax::default());
+                serde_json::json!({
+                    "height": header.height,
+                    "committed_root": header.state_root,
+                    "state_root": state.root(),
+                    "sub_roots": state.sub_roots(),
+                    "changes": changes,
+                })
             }
             _ => serde_json::Value::Null,
         };

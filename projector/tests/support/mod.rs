@@ -77,8 +77,8 @@ impl Domain for Tally {
         Err("not needed".into())
     }
 
-    fn record_to_json(_: &Key, _: &[u8]) -> Option<Json> {
-        None
+    fn record_to_json(_: &Key, value: &[u8]) -> Option<Json> {
+        codec::decode_trusted::<u64>(value).ok().map(Json::from)
     }
 
     fn read(name: &str, _: &[String], _: Timestamp, _: &dyn View) -> Result<Json, ReadError> {
