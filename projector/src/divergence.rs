@@ -8,9 +8,12 @@
 //! # Invariants
 //! - One version is kept, that of the first such block; the projection stops there.
 //! - What counts as a descendant names its parent by hash, so whoever attests it attests the block as well, whoever sealed it.
+//! - A verdict is final: more than two thirds that were seen once are not forgotten with the words or hashes they were
+//!   counted by.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use chaoschain_events::block::VerifiedBlock;
 use chaoschain_events::log::{LogError, ReadLimits};
@@ -25,8 +28,10 @@ use crate::log_watch::Backoff;
 use crate::projection::Projection;
 use crate::writer::lock;
 
-/// How many descendants of the block are known at most, by their hashes; whoever attests later ones is not heard.
+/// How many descendants of the block are known at most, by their hashes; the newest stay, for they are what is attested next.
 pub const DESCENDANTS_MAX: usize = 65_536;
+/// How often the words of validators are weighed, so that a verdict is noticed though nobody asks.
+const WEIGHED_EVERY: Duration = Duration::from_secs(1);
 /// How many messages are read together to find them.
 const READ_TOGETHER: ReadLimits = ReadLimits { messages: 256, bytes: 8 << 20 };
 
@@ -68,11 +73,12 @@ pub struct DivergenceStatus {
     pub sub_tree: usize,
     /// Its name.
     pub sub_tree_name: &'static str,
-    /// The weight of the validators that attest this very block or a descendant.
+    /// The weight of the validators that attest this very block or a descendant; once this node is known to be faulty, that
+    /// which showed it.
     pub attested_weight: u64,
     /// The weight of all validators.
     pub total_weight: u64,
-    /// Whether that is more than two thirds: then this node computed wrong. While it is not, nobody can tell.
+    /// Whether that is, or once was, more than two thirds: then this node computed wrong. While it is not, nobody can tell.
     pub this_node_is_faulty: bool,
     /// What to do next.
     pub next: &'static str,
@@ -81,8 +87,68 @@ pub struct DivergenceStatus {
 /// A divergence, and what is known of the blocks that were built on it.
 pub(crate) struct Diverged {
     pub(crate) divergence: Divergence,
-    /// The hashes of the block's header and of its descendants'.
-    line: Mutex<BTreeSet<Hash>>,
+    line: Mutex<Line>,
+    verdict: Verdict,
+}
+
+/// The hashes of the block's header and of the newest of its descendants'.
+struct Line {
+    block: Hash,
+    known: BTreeSet<Hash>,
+    /// The descendants, in the order in which they came.
+    order: VecDeque<Hash>,
+    descendants_max: usize,
+}
+
+impl Line {
+    fn new(block: Hash, descendants_max: usize) -> Self {
+        Self { block, known: BTreeSet::new(), order: VecDeque::new(), descendants_max }
+    }
+
+    fn contains(&self, hash: &Hash) -> bool {
+        *hash == self.block || self.known.contains(hash)
+    }
+
+    /// Takes in a header that names its parent, if that is of the line.
+    fn add(&mut self, parent: &Hash, hash: Hash) {
+        if !self.contains(parent) || self.contains(&hash) {
+            return;
+        }
+        if self.order.len() == self.descendants_max
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+        self.order.push_back(hash);
+        self.known.insert(hash);
+    }
+}
+
+/// The weight that attests the block, and that of all validators.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Weighed {
+    attested: u64,
+    total: u64,
+}
+
+impl Weighed {
+    fn decides(self) -> bool {
+        3 * u128::from(self.attested) > 2 * u128::from(self.total)
+    }
+}
+
+/// The first weight that decided, which stays.
+#[derive(Default)]
+struct Verdict(OnceLock<Weighed>);
+
+impl Verdict {
+    fn with(&self, weigh: impl FnOnce() -> Weighed) -> Weighed {
+        if let Some(decided) = self.0.get() {
+            return *decided;
+        }
+        let weighed = weigh();
+        if weighed.decides() { *self.0.get_or_init(|| weighed) } else { weighed }
+    }
 }
 
 impl Diverged {
@@ -99,38 +165,56 @@ impl Diverged {
             state: Arc::clone(state),
             changes: Arc::clone(changes),
         };
-        Some(Self { divergence, line: Mutex::new(BTreeSet::from([header_hash])) })
+        let line = Mutex::new(Line::new(header_hash, DESCENDANTS_MAX));
+        Some(Self { divergence, line, verdict: Verdict::default() })
     }
 
-    /// Looks at a later message of the log; whether there is room for more.
-    fn take(&self, message: &[u8]) -> bool {
-        let mut line = lock(&self.line);
-        let Ok(sealed) = SealedBlock::decode(message) else { return true };
-        let Ok(header) = Header::decode(sealed.header) else { return true };
-        if line.contains(&header.parent) {
-            line.insert(Header::hash_of(sealed.header));
-        }
-        line.len() < DESCENDANTS_MAX
+    /// Looks at a later message of the log.
+    fn take(&self, message: &[u8]) {
+        let Ok(sealed) = SealedBlock::decode(message) else { return };
+        let Ok(header) = Header::decode(sealed.header) else { return };
+        lock(&self.line).add(&header.parent, Header::hash_of(sealed.header));
     }
 
-    fn is_of_line(&self, hash: &Hash) -> bool {
-        lock(&self.line).contains(hash)
+    /// What validators say of the block, as far as it is known.
+    fn weighed(&self, projection: &Projection) -> Weighed {
+        self.verdict.with(|| {
+            let of_line = |hash: &Hash| lock(&self.line).contains(hash);
+            let (attested, total) = projection.attestations().weight_of(&of_line);
+            Weighed { attested, total }
+        })
     }
 }
 
-/// Reads what was built on the block, until the projection is closed.
+/// Reads what was built on the block, until it is known who is wrong or the projection is closed.
 pub(crate) async fn trace(projection: &Projection, diverged: &Diverged) {
+    let reading = async {
+        read_line(projection, diverged).await;
+        // What was read goes on to be attested.
+        std::future::pending::<()>().await;
+    };
     tokio::select! {
         () = closing(projection) => {}
-        () = read_line(projection, diverged) => {}
+        () = decided(projection, diverged) => {}
+        () = reading => {}
     }
+}
+
+/// Resolves when validators have said who is wrong.
+async fn decided(projection: &Projection, diverged: &Diverged) {
+    while !diverged.weighed(projection).decides() {
+        tokio::time::sleep(WEIGHED_EVERY).await;
+    }
+    tracing::error!(
+        "validators with more than two thirds of the weight attest the block: this node is the faulty one"
+    );
 }
 
 async fn read_line(projection: &Projection, diverged: &Diverged) {
     let mut next = diverged.divergence.sequence.next();
     let mut backoff = Backoff::default();
     loop {
-        let Err(error) = read_on(projection, diverged, &mut next).await else { return };
+        let error = read_on(projection, diverged, &mut next).await;
         if !passes(&error) {
             tracing::warn!(%error, "whether validators attest the block is not known any further");
             return;
@@ -139,14 +223,20 @@ async fn read_line(projection: &Projection, diverged: &Diverged) {
     }
 }
 
-async fn read_on(projection: &Projection, diverged: &Diverged, next: &mut Sequence) -> Result<(), LogError> {
-    let mut subscription = projection.log().follow(*next, READ_TOGETHER).await?;
+/// Reads until it cannot, and why.
+async fn read_on(projection: &Projection, diverged: &Diverged, next: &mut Sequence) -> LogError {
+    let mut subscription = match projection.log().follow(*next, READ_TOGETHER).await {
+        Ok(subscription) => subscription,
+        Err(error) => return error,
+    };
     loop {
-        for entry in subscription.next_batch().await? {
+        let entries = match subscription.next_batch().await {
+            Ok(entries) => entries,
+            Err(error) => return error,
+        };
+        for entry in entries {
             *next = entry.sequence.next();
-            if !diverged.take(&entry.message) {
-                return Ok(());
-            }
+            diverged.take(&entry.message);
         }
     }
 }
@@ -162,9 +252,8 @@ impl Projection {
     pub fn divergence_status(&self) -> Option<DivergenceStatus> {
         let diverged = self.inner().diverged.get()?;
         let Divergence { header, header_hash, sequence, sub_tree, state, .. } = &diverged.divergence;
-        let of_line = |hash: &Hash| diverged.is_of_line(hash);
-        let (attested_weight, total_weight) = self.attestations().weight_of(&of_line);
-        let this_node_is_faulty = 3 * u128::from(attested_weight) > 2 * u128::from(total_weight);
+        let weighed = diverged.weighed(self);
+        let this_node_is_faulty = weighed.decides();
         Some(DivergenceStatus {
             height: header.height,
             header_hash: *header_hash,
@@ -174,8 +263,8 @@ impl Projection {
             computed_root: state.root(),
             sub_tree: *sub_tree,
             sub_tree_name: sub_tree_name(&**self.machine(), *sub_tree),
-            attested_weight,
-            total_weight,
+            attested_weight: weighed.attested,
+            total_weight: weighed.total,
             this_node_is_faulty,
             next: if this_node_is_faulty {
                 "validators with more than two thirds of the weight attest this block, so this node is the faulty one: \
@@ -186,5 +275,42 @@ impl Projection {
                  either may be wrong: `chaoschain diff URL` with another node's address names the record"
             },
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash(number: u8) -> Hash {
+        Hash::new([number; 32])
+    }
+
+    /// A chain that went on for long would otherwise outgrow what is known of it, and nobody's words would count any more.
+    #[test]
+    fn the_newest_of_the_line_stay() {
+        let mut line = Line::new(hash(0), 3);
+        for number in 1..=9 {
+            line.add(&hash(number - 1), hash(number));
+            // Once more, and one that is of another line.
+            line.add(&hash(number - 1), hash(number));
+            line.add(&hash(200), hash(100 + number));
+        }
+        let known = |number: &u8| line.contains(&hash(*number));
+        assert_eq!((0..=120).filter(known).collect::<Vec<_>>(), [0, 7, 8, 9]);
+        // Also what is built on the very block late.
+        line.add(&hash(0), hash(50));
+        assert!(line.contains(&hash(50)) && line.contains(&hash(0)) && !line.contains(&hash(7)));
+    }
+
+    /// Words are forgotten, the blocks that they are of too; what they have shown is not.
+    #[test]
+    fn a_verdict_stays() {
+        let verdict = Verdict::default();
+        let weighed = |attested| Weighed { attested, total: 3 };
+        assert!(!verdict.with(|| weighed(2)).decides());
+        assert_eq!(verdict.with(|| weighed(1)), weighed(1));
+        assert!(verdict.with(|| weighed(3)).decides());
+        assert_eq!(verdict.with(|| weighed(0)), weighed(3));
     }
 }
