@@ -14,6 +14,8 @@ pub enum Label {
     ProducerSigned,
     /// Besides, validators with more than two thirds of the weight attest it or a descendant.
     Finalized,
+    /// Nobody but this node stands for it: it computed this state for a block whose header commits to another one.
+    Computed,
 }
 
 /// A value, all of it read from the state of one block.

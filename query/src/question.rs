@@ -86,7 +86,7 @@ impl Question {
                 let name = spelled(query, name, arguments.len());
                 existing(query.read(&name, arguments, ask).await?, &name, arguments)
             }
-            Self::Tree => Ok(query.answer(&*query.head(ask).await?, query.tree(arguments)?)),
+            Self::Tree => query.tree(arguments, ask).await,
             Self::Model => query.model(&arguments[0], &arguments[1..], ask).await,
         }
     }

@@ -1,25 +1,57 @@
 //! The state as trees: roots, parts of sub-trees and single records, of every height at hand and of the one state that this
 //! node computed and its block's header does not commit to.
+//!
+//! An answer says which of them it was read from: that of a block, or one that is of none and is labelled so.
 
 use std::sync::Arc;
 
+use chaoschain_projector::{Divergence, Head};
+use chaoschain_schemas::api::ReadPoint;
 use chaoschain_schemas::{Height, ProvenRecord, SignedHeader, SubTreeProof};
 use chaoschain_state::merkle::{Region, SPREAD_DEPTH_MAX, Version};
 use chaoschain_state::{StateVersion, SubTree};
 use serde_json::{Value as Json, json};
 
+use crate::answer::{Answer, Label};
 use crate::diff::{TreeFragment, TreePoint, TreeRoots};
 use crate::error::QueryError;
-use crate::query::Query;
+use crate::query::{Ask, Finality, Query};
 use crate::question;
 
 /// How many levels of a region one fragment opens, unless it is said.
 const DEPTH_DEFAULT: usize = 4;
 
-/// A state that this node computed, and the header of the block it is of.
+/// A state that this node computed, the header of the block it is of, and how far the two are agreed upon.
 struct Computed {
     header: SignedHeader,
     state: Arc<StateVersion>,
+    at: ReadPoint,
+    label: Label,
+}
+
+impl Computed {
+    /// The state of a block that is history.
+    fn of_head(head: &Head, label: Label) -> Self {
+        let (header, state) = (head.signed.clone(), Arc::clone(&head.state));
+        Self { header, state, at: head.read_point(), label }
+    }
+
+    /// The state of no block.
+    fn of_divergence(diverged: &Divergence) -> Self {
+        let Divergence { header, header_hash, signed, state, .. } = diverged;
+        let at = ReadPoint {
+            chain: header.chain,
+            height: header.height,
+            header_hash: *header_hash,
+            state_root: state.root(),
+            timestamp: header.timestamp,
+        };
+        Self { header: signed.clone(), state: Arc::clone(state), at, label: Label::Computed }
+    }
+
+    fn answer(&self, value: Json) -> Answer<Json> {
+        Answer { at: self.at, label: self.label, value, proof: None }
+    }
 }
 
 /// The part of a sub-tree that opens `region`.
@@ -35,29 +67,22 @@ pub fn record(number: SubTree, tree: &Version, key: &[u8]) -> SubTreeProof {
 
 impl Query {
     /// Answers about trees: where the node stands; the roots of a height; a part of a sub-tree; or one record of it.
-    pub(crate) fn tree(&self, arguments: &[String]) -> Result<Json, QueryError> {
-        match arguments {
-            [] => Ok(json!(self.tree_point())),
-            [height] => Ok(json!(self.tree_roots(question::height(height)?)?)),
-            [height, sub_tree, rest @ ..] => {
-                let height = question::height(height)?;
-                let Computed { state, .. } = self.computed(height)?;
-                let (number, tree) = sub_tree_of(&state, sub_tree)?;
-                match rest {
-                    [key] if !key.contains('.') => Ok(json!(record(number, tree, &key_of(key)?))),
-                    rest => {
-                        let (region, depth) = asked_of(rest)?;
-                        let part = fragment(tree, &region, depth);
-                        Ok(json!(TreeFragment {
-                            height,
-                            sub_tree: number,
-                            root: tree.root(),
-                            tree: part.into()
-                        }))
-                    }
-                }
-            }
+    pub(crate) async fn tree(&self, arguments: &[String], ask: &Ask) -> Result<Answer<Json>, QueryError> {
+        let head = self.head(ask).await?;
+        let Some((height, rest)) = arguments.split_first() else {
+            return Ok(self.answer(&head, json!(self.tree_point())));
+        };
+        let height = question::height(height)?;
+        let computed = self.computed(height)?;
+        if ask.finality == Finality::Finalized && computed.label != Label::Finalized {
+            let newest = self.projection().attestations().finalized().map(|point| point.height);
+            return Err(QueryError::NotFinalized { wanted: height, newest });
         }
+        let value = match rest {
+            [] => json!(roots(height, &computed)),
+            [sub_tree, rest @ ..] => part(height, &computed.state, sub_tree, rest)?,
+        };
+        Ok(computed.answer(value))
     }
 
     fn tree_point(&self) -> TreePoint {
@@ -68,19 +93,15 @@ impl Query {
         TreePoint::of(projection.chain(), place, finalized, projection.divergence_status())
     }
 
-    fn tree_roots(&self, height: Height) -> Result<TreeRoots, QueryError> {
-        let Computed { header, state } = self.computed(height)?;
-        Ok(TreeRoots { height, header, state_root: state.root(), sub_roots: state.sub_roots().to_vec() })
-    }
-
     /// The state that this node computed at `height`, whatever the header says.
     fn computed(&self, height: Height) -> Result<Computed, QueryError> {
         let projection = self.projection();
         if let Some(head) = projection.head_at(height) {
-            return Ok(Computed { header: head.signed.clone(), state: Arc::clone(&head.state) });
+            let label = if self.is_final(height) { Label::Finalized } else { Label::ProducerSigned };
+            return Ok(Computed::of_head(&head, label));
         }
         if let Some(diverged) = projection.divergence().filter(|diverged| diverged.header.height == height) {
-            return Ok(Computed { header: diverged.signed.clone(), state: Arc::clone(&diverged.state) });
+            return Ok(Computed::of_divergence(diverged));
         }
         let newest = projection.head().height();
         Err(match height <= newest {
@@ -88,6 +109,24 @@ impl Query {
             false => QueryError::BlockUnknown { wanted: height, newest },
         })
     }
+}
+
+fn roots(height: Height, Computed { header, state, .. }: &Computed) -> TreeRoots {
+    let (state_root, sub_roots) = (state.root(), state.sub_roots().to_vec());
+    TreeRoots { height, header: header.clone(), state_root, sub_roots }
+}
+
+/// A record of a sub-tree by its key, or the part that opens a region.
+fn part(height: Height, state: &StateVersion, sub_tree: &str, of: &[String]) -> Result<Json, QueryError> {
+    let (number, tree) = sub_tree_of(state, sub_tree)?;
+    if let [key] = of
+        && !key.contains('.')
+    {
+        return Ok(json!(record(number, tree, &key_of(key)?)));
+    }
+    let (region, depth) = asked_of(of)?;
+    let (root, tree) = (tree.root(), fragment(tree, &region, depth).into());
+    Ok(json!(TreeFragment { height, sub_tree: number, root, tree }))
 }
 
 fn sub_tree_of<'a>(state: &'a StateVersion, text: &str) -> Result<(SubTree, &'a Version), QueryError> {

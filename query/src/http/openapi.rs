@@ -146,7 +146,7 @@ fn schemas() -> Json {
             "required": ["at", "label", "value"],
             "properties": {
                 "at": { "$ref": "#/components/schemas/ReadPoint" },
-                "label": { "type": "string", "enum": ["producer-signed", "finalized"] },
+                "label": { "type": "string", "enum": ["producer-signed", "finalized", "computed"] },
                 "value": {
                     "type": ["object", "array", "string", "number", "boolean", "null"],
                     "description": "What was read; null when it does not exist",
