@@ -1,22 +1,28 @@
 //! The two nodes of a comparison: every answer is counted, and checked before it is used.
 
+use std::time::{Duration, Instant};
+
+use chaoschain_schemas::limits::VALUE_BYTES_MAX;
 use chaoschain_schemas::{ChainId, Hash, Header, Height, SignedHeader, SubTreeProof};
 use chaoschain_state::merkle::{Lookup, Pruned, Region, value_hash};
 
 use super::peer::{Peer, PeerError, TreePoint, TreeRoots};
-use super::{DiffError, REQUESTS_MAX, Side, checked_header};
+use super::{BYTES_MAX, DiffError, REQUESTS_MAX, Side, checked_header};
 
-/// Two nodes, and how often they were asked.
+/// Two nodes, how often they were asked, and until when they may be.
 pub(super) struct Counted<'a> {
     nodes: [&'a mut dyn Peer; 2],
     chain: ChainId,
+    started: Instant,
+    patience: Duration,
     requests: u64,
     bytes: u64,
 }
 
 impl<'a> Counted<'a> {
-    pub(super) fn new(ours: &'a mut dyn Peer, theirs: &'a mut dyn Peer) -> Self {
-        Self { nodes: [ours, theirs], chain: ChainId::new([0; 32]), requests: 0, bytes: 0 }
+    pub(super) fn new(ours: &'a mut dyn Peer, theirs: &'a mut dyn Peer, patience: Duration) -> Self {
+        let (nodes, chain) = ([ours, theirs], ChainId::new([0; 32]));
+        Self { nodes, chain, started: Instant::now(), patience, requests: 0, bytes: 0 }
     }
 
     /// Requests, and bytes of trees and records.
@@ -25,8 +31,8 @@ impl<'a> Counted<'a> {
     }
 
     /// Whether no more may be asked.
-    pub(super) const fn is_spent(&self) -> bool {
-        self.requests >= REQUESTS_MAX
+    pub(super) fn is_spent(&self) -> bool {
+        self.requests >= REQUESTS_MAX || self.bytes >= BYTES_MAX || self.started.elapsed() >= self.patience
     }
 
     fn ask<T>(
@@ -35,6 +41,9 @@ impl<'a> Counted<'a> {
         what: impl FnOnce() -> String,
         ask: impl FnOnce(&mut dyn Peer) -> Result<T, PeerError>,
     ) -> Result<T, DiffError> {
+        if self.started.elapsed() >= self.patience {
+            return Err(DiffError::TimedOut { after: self.patience, side, what: what() });
+        }
         self.requests += 1;
         let node = &mut *self.nodes[usize::from(side == Side::Theirs)];
         ask(node).map_err(|error| DiffError::Peer { side, what: what(), error })
@@ -88,6 +97,22 @@ impl<'a> Counted<'a> {
         if fits { Ok((header, roots)) } else { Err(lied(side, "the roots of its state do not fit together")) }
     }
 
+    /// The same of a node that has folded the block and keeps its state no longer: it folds nothing but what gives the
+    /// header's roots.
+    pub(super) fn folded_roots(
+        &mut self,
+        side: Side,
+        height: Height,
+        hash: Hash,
+    ) -> Result<(Header, TreeRoots), DiffError> {
+        let (header, found, signed) = self.header(side, height)?;
+        if found != hash {
+            return Err(lied(side, "its block is another one than it said"));
+        }
+        let (state_root, sub_roots) = (header.state_root, header.sub_roots.clone());
+        Ok((header, TreeRoots { height, header: signed, state_root, sub_roots }))
+    }
+
     /// A part of a sub-tree, which has to have its root.
     pub(super) fn fragment(
         &mut self,
@@ -116,6 +141,13 @@ impl<'a> Counted<'a> {
     ) -> Result<SubTreeProof, DiffError> {
         let what = || format!("record {} of sub-tree {sub_tree} at height {height}", hex::encode(key));
         let proof = self.ask(side, what, |node| node.record(height, sub_tree, key))?;
+        if let Some(long) = proof.records.iter().find(|record| record.value.len() > VALUE_BYTES_MAX) {
+            let bytes = long.value.len();
+            return Err(lied(
+                side,
+                &format!("a record has {bytes} bytes, none has more than {VALUE_BYTES_MAX}"),
+            ));
+        }
         self.bytes +=
             (proof.tree.len() + proof.records.iter().map(|one| one.value.len()).sum::<usize>()) as u64;
         let found = Pruned::parse(&proof.tree).ok().filter(|tree| tree.root() == root);

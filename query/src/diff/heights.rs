@@ -12,8 +12,8 @@ pub(super) enum Place {
     Forked(Found),
     /// One lacks the block at which the other has stopped.
     NotYet(Found),
-    /// The states of this block; `diverged` when one of them is known to differ from what its header says.
-    Block { height: Height, hash: Hash, diverged: bool },
+    /// The states of this block; `stopped` says of either node whether it computed another one than the header says.
+    Block { height: Height, hash: Hash, stopped: [bool; 2] },
 }
 
 pub(super) fn find(
@@ -29,7 +29,7 @@ pub(super) fn find(
     }
     // A node stops at its next block, so of two that have, the lower one is what can be compared.
     let Some(height) = [ours, theirs].into_iter().filter_map(|point| point.diverged).min() else {
-        return Ok(Place::Block { height: common, hash: our_hash, diverged: false });
+        return Ok(Place::Block { height: common, hash: our_hash, stopped: [false; 2] });
     };
     let has = |point: &TreePoint| point.height >= height || point.diverged == Some(height);
     for (side, point) in [(Side::Ours, ours), (Side::Theirs, theirs)] {
@@ -41,7 +41,8 @@ pub(super) fn find(
     let (our_hash, their_hash) =
         (block_at(nodes, Side::Ours, ours, height)?, block_at(nodes, Side::Theirs, theirs, height)?);
     if our_hash.1 == their_hash.1 {
-        return Ok(Place::Block { height, hash: our_hash.1, diverged: true });
+        let stopped = [ours, theirs].map(|point| point.diverged == Some(height));
+        return Ok(Place::Block { height, hash: our_hash.1, stopped });
     }
     Ok(Place::Forked(forked(height, our_hash, their_hash)))
 }

@@ -12,6 +12,10 @@
 //! each other unnoticed. Which of two nodes is *right* is not decided here: the block's header is what one of them agrees with,
 //! and validators say whether that is final.
 //!
+//! # Limits
+//! A peer may be anybody's: what is asked ([`REQUESTS_MAX`]), what is taken ([`BYTES_MAX`], and of each tree and record what
+//! a proof may have) and how long it takes ([`COMPARISON_MAX`]) is bounded, whatever it answers.
+//!
 //! Nothing here does I/O: nodes are asked through [`Peer`].
 
 mod counted;
@@ -19,13 +23,15 @@ mod heights;
 mod keys;
 mod peer;
 
+use std::time::Duration;
+
 use chaoschain_schemas::{
     Blob, ChainId, Hash, Header, Height, ProofFile, ReadProof, SignedHeader, SubTreeProof, codec,
 };
 use chaoschain_state::BLOCKS;
 use serde::Serialize;
 
-use counted::Counted;
+use counted::{Counted, lied};
 use heights::{Place, find};
 pub use peer::{Peer, PeerError, TreeFragment, TreePoint, TreeRoots};
 
@@ -33,6 +39,12 @@ pub use peer::{Peer, PeerError, TreeFragment, TreePoint, TreeRoots};
 pub const DIFFERENCES_MAX: usize = 64;
 /// The most requests to both nodes together that one comparison makes.
 pub const REQUESTS_MAX: u64 = 4096;
+/// How many bytes of trees and records one comparison takes; what is asked already may go beyond.
+pub const BYTES_MAX: u64 = 64 << 20;
+/// How long a comparison may take; a request under way is not broken off here.
+pub const COMPARISON_MAX: Duration = Duration::from_mins(5);
+/// What a node says of a state that it has let go.
+const NOT_RETAINED: &str = "height_not_retained";
 
 /// Which of the two nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -83,6 +95,16 @@ pub enum DiffError {
         /// What does not fit.
         reason: String,
     },
+    /// It took too long.
+    #[error("the comparison was not done within {} s; next {side} was to be asked for {what}", .after.as_secs())]
+    TimedOut {
+        /// How long it may take.
+        after: Duration,
+        /// Who was to be asked next.
+        side: Side,
+        /// What for.
+        what: String,
+    },
 }
 
 impl DiffError {
@@ -92,6 +114,7 @@ impl DiffError {
             Self::Peer { error, .. } => &error.code,
             Self::ChainsDiffer { .. } => "chain_wrong",
             Self::Lied { .. } => "peer_lied",
+            Self::TimedOut { .. } => "comparison_timed_out",
         }
     }
 }
@@ -146,7 +169,8 @@ pub enum Found {
         /// Its header's hash.
         their_hash: Hash,
     },
-    /// They have the same block and computed the same state at it, and its header commits to another.
+    /// They have the same block and computed the same state at it, and its header commits to another. Its producer computed
+    /// wrong, or both of them did: two nodes of one program come to the same.
     BothRefuse {
         /// The height of the block.
         height: Height,
@@ -184,6 +208,33 @@ pub struct Diverged {
     pub keys: Vec<KeyDiffers>,
     /// Whether there are more than were looked for.
     pub more: bool,
+    /// Why keys are not named, or not all of them, if a node does not keep its state any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keys_unnamed: Option<Unnamed>,
+}
+
+/// A state that is not there to be looked into. The sub-trees that differ are known all the same: whoever has folded the block
+/// had the roots of its header.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Unnamed {
+    /// Whose state it is.
+    pub side: Side,
+    /// What that node says.
+    pub code: String,
+    /// The same for people.
+    pub message: String,
+}
+
+impl Unnamed {
+    /// What keeps keys from being named, if `error` does that and nothing worse.
+    fn by(error: DiffError) -> Result<Self, DiffError> {
+        match error {
+            DiffError::Peer { side, error: PeerError { code, message }, .. } if code == NOT_RETAINED => {
+                Ok(Self { side, code, message })
+            }
+            error => Err(error),
+        }
+    }
 }
 
 /// Two roots of one sub-tree.
@@ -223,48 +274,122 @@ fn as_hex<S: serde::Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S:
     serializer.serialize_str(&hex::encode(bytes))
 }
 
-/// Compares two nodes.
+/// Compares two nodes, for at most [`COMPARISON_MAX`].
 ///
 /// # Errors
 /// [`DiffError`].
 pub fn compare(ours: &mut dyn Peer, theirs: &mut dyn Peer) -> Result<Report, DiffError> {
-    let mut nodes = Counted::new(ours, theirs);
+    compare_within(COMPARISON_MAX, ours, theirs)
+}
+
+/// [`compare`] with another bound on how long it takes.
+///
+/// # Errors
+/// [`DiffError`].
+pub fn compare_within(
+    patience: Duration,
+    ours: &mut dyn Peer,
+    theirs: &mut dyn Peer,
+) -> Result<Report, DiffError> {
+    let mut nodes = Counted::new(ours, theirs, patience);
     let (our_point, their_point) = (nodes.point(Side::Ours)?, nodes.point(Side::Theirs)?);
     if our_point.chain != their_point.chain {
         return Err(DiffError::ChainsDiffer { ours: our_point.chain, theirs: their_point.chain });
     }
     let found = match find(&mut nodes, &our_point, &their_point)? {
         Place::Forked(found) | Place::NotYet(found) => found,
-        Place::Block { height, hash, diverged } => states(&mut nodes, height, hash, diverged)?,
+        Place::Block { height, hash, stopped: [false, false] } => settled(&mut nodes, height, hash)?,
+        Place::Block { height, hash, stopped } => disputed(&mut nodes, height, hash, stopped)?,
     };
     let (requests, bytes) = nodes.counts();
     Ok(Report { chain: our_point.chain, ours: our_point, theirs: their_point, found, requests, bytes })
 }
 
-/// Compares the states that both computed at one block; with `needed` unset it is no failure that one is kept no longer.
-fn states(nodes: &mut Counted<'_>, height: Height, hash: Hash, needed: bool) -> Result<Found, DiffError> {
-    let same = |states_compared| Ok(Found::Same { height, header_hash: hash, states_compared });
+/// A block that both have folded. It is no failure that one keeps its state no longer.
+fn settled(nodes: &mut Counted<'_>, height: Height, hash: Hash) -> Result<Found, DiffError> {
     let mut both = Vec::new();
     for side in [Side::Ours, Side::Theirs] {
         match nodes.roots(side, height, hash) {
             Ok(roots) => both.push(roots),
-            Err(DiffError::Peer { error, .. }) if !needed && error.code == "height_not_retained" => {
-                return same(false);
+            Err(error) => {
+                Unnamed::by(error)?;
+                return Ok(Found::Same { height, header_hash: hash, states_compared: false });
             }
-            Err(error) => return Err(error),
         }
     }
+    compared(nodes, (height, hash), both, None)
+}
+
+/// A block at which one has stopped, or both have. Of the other one its header says what it computed, also when the state is
+/// not kept any more.
+fn disputed(
+    nodes: &mut Counted<'_>,
+    height: Height,
+    hash: Hash,
+    stopped: [bool; 2],
+) -> Result<Found, DiffError> {
+    let (mut both, mut unnamed) = (Vec::new(), None);
+    for (side, stopped) in [Side::Ours, Side::Theirs].into_iter().zip(stopped) {
+        match nodes.roots(side, height, hash) {
+            Ok((header, roots)) if stopped && is_committed(&header, &roots) => {
+                return Err(lied(side, "it has stopped at a block, and computed what its header says"));
+            }
+            Ok(roots) => both.push(roots),
+            Err(error) if stopped => return Err(error),
+            Err(error) => {
+                unnamed = Some(Unnamed::by(error)?);
+                both.push(nodes.folded_roots(side, height, hash)?);
+            }
+        }
+    }
+    compared(nodes, (height, hash), both, unnamed)
+}
+
+/// What follows from the roots of both; keys are looked for unless one of the states is `unnamed`.
+fn compared(
+    nodes: &mut Counted<'_>,
+    (height, header_hash): (Height, Hash),
+    both: Vec<(Header, TreeRoots)>,
+    unnamed: Option<Unnamed>,
+) -> Result<Found, DiffError> {
     let [(header, ours), (_, theirs)] =
         <[_; 2]>::try_from(both).unwrap_or_else(|_| unreachable!("both were asked"));
     if ours.state_root == theirs.state_root {
         let (committed_root, computed_root) = (header.state_root, ours.state_root);
-        if committed_root == computed_root {
-            return same(true);
-        }
-        return Ok(Found::BothRefuse { height, header_hash: hash, committed_root, computed_root });
+        return Ok(match is_committed(&header, &ours) {
+            true => Found::Same { height, header_hash, states_compared: true },
+            false => Found::BothRefuse { height, header_hash, committed_root, computed_root },
+        });
     }
+    let committed_by = [(Side::Ours, &ours), (Side::Theirs, &theirs)];
+    let committed_by = committed_by.into_iter().find(|(_, roots)| is_committed(&header, roots));
+    let mut diverged = Diverged {
+        height,
+        header_hash,
+        committed_root: header.state_root,
+        our_root: ours.state_root,
+        their_root: theirs.state_root,
+        committed_by: committed_by.map(|(side, _)| side),
+        sub_trees: sub_trees(&header, &ours, &theirs),
+        header: ours.header,
+        keys: Vec::new(),
+        more: unnamed.is_some(),
+        keys_unnamed: unnamed,
+    };
+    if diverged.keys_unnamed.is_none() {
+        name_keys(nodes, &mut diverged)?;
+    }
+    Ok(Found::Diverged(Box::new(diverged)))
+}
+
+/// Whether the header commits to these roots, all of them.
+fn is_committed(header: &Header, roots: &TreeRoots) -> bool {
+    header.state_root == roots.state_root && header.sub_roots == roots.sub_roots
+}
+
+fn sub_trees(header: &Header, ours: &TreeRoots, theirs: &TreeRoots) -> Vec<SubTreesDiffer> {
     let numbered = header.sub_roots.iter().zip(ours.sub_roots.iter().zip(&theirs.sub_roots)).zip(0_u8..);
-    let sub_trees: Vec<SubTreesDiffer> = numbered
+    numbered
         .filter(|((_, (ours, theirs)), _)| ours != theirs)
         .map(|((committed, (ours, theirs)), number)| SubTreesDiffer {
             number,
@@ -272,33 +397,33 @@ fn states(nodes: &mut Counted<'_>, height: Height, hash: Hash, needed: bool) -> 
             their_root: *theirs,
             committed_root: *committed,
         })
-        .collect();
-    let committed_by = [(Side::Ours, &ours), (Side::Theirs, &theirs)];
-    let committed_by = committed_by.into_iter().find(|(_, roots)| roots.state_root == header.state_root);
-    let committed_by = committed_by.map(|(side, _)| side);
-    let (mut keys, mut more) = (Vec::new(), false);
+        .collect()
+}
+
+/// Looks for the keys that differ; a state that is let go meanwhile ends the search, with what was found.
+fn name_keys(nodes: &mut Counted<'_>, diverged: &mut Diverged) -> Result<(), DiffError> {
+    let mut keys = Vec::new();
     // The tree of blocks holds no records; its root follows from the headers, which are the same.
-    for differing in sub_trees.iter().filter(|one| one.number != BLOCKS) {
-        more |= keys::find(nodes, height, differing, &mut keys)?;
+    for differing in diverged.sub_trees.iter().filter(|one| one.number != BLOCKS) {
+        match keys::find(nodes, diverged.height, differing, &mut keys) {
+            Ok(more) => diverged.more |= more,
+            Err(DiffError::TimedOut { .. }) => diverged.more = true,
+            Err(error) => {
+                (diverged.keys_unnamed, diverged.more) = (Some(Unnamed::by(error)?), true);
+                break;
+            }
+        }
     }
-    let named = keys.into_iter().map(|key| {
-        let committed =
-            committed_by.map(|side| if side == Side::Ours { &key.our_proof } else { &key.their_proof });
-        let committed_proof = committed.map(|proof| proof_file(&ours.header, key.sub_tree, &key.key, proof));
-        KeyDiffers { committed_proof, ..key }
-    });
-    Ok(Found::Diverged(Box::new(Diverged {
-        height,
-        header_hash: hash,
-        committed_root: header.state_root,
-        our_root: ours.state_root,
-        their_root: theirs.state_root,
-        committed_by,
-        keys: named.collect(),
-        header: ours.header,
-        sub_trees,
-        more,
-    })))
+    for key in &mut keys {
+        let committed = match diverged.committed_by {
+            Some(Side::Ours) => &key.our_proof,
+            Some(Side::Theirs) => &key.their_proof,
+            None => continue,
+        };
+        key.committed_proof = Some(proof_file(&diverged.header, key.sub_tree, &key.key, committed));
+    }
+    diverged.keys = keys;
+    Ok(())
 }
 
 /// The read of one record, proven against the header.

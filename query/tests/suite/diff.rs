@@ -2,16 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use chaoschain_projector::Head;
 use chaoschain_query::Query;
 use chaoschain_query::diff::{
-    DIFFERENCES_MAX, DiffError, Diverged, Found, Peer, PeerError, Report, Side, TreePoint, TreeRoots, compare,
+    DIFFERENCES_MAX, DiffError, Diverged, Found, Peer, PeerError, Report, Side, TreePoint, TreeRoots,
+    compare, compare_within,
 };
 use chaoschain_query::http::router;
 use chaoschain_query::tree::{fragment, record};
 use chaoschain_query::verify::{Verified, verify_file};
+use chaoschain_schemas::limits::VALUE_BYTES_MAX;
 use chaoschain_schemas::{Hash, Height, SignedHeader, SubTreeProof};
 use chaoschain_state::domain::Domain as _;
 use chaoschain_state::merkle::{Pruned, Region};
@@ -43,6 +46,7 @@ enum Lie {
     Fragment,
     Closed,
     Value,
+    LongValue,
     Absence,
 }
 
@@ -53,18 +57,33 @@ struct Memory {
     /// The state computed for the block after them, and that block.
     diverged: Option<(SignedHeader, Arc<StateVersion>)>,
     lie: Option<Lie>,
+    /// After how many requests it has let go of the states of its blocks.
+    forgets_after: usize,
     asked: usize,
 }
 
 impl Memory {
     fn of(heads: Vec<Head>) -> Self {
-        Self { heads, diverged: None, lie: None, asked: 0 }
+        Self { heads, diverged: None, lie: None, forgets_after: usize::MAX, asked: 0 }
     }
 
     /// A node that has stopped at the last of `heads`, for which it computed `state`.
     fn stopped(mut heads: Vec<Head>, state: Arc<StateVersion>) -> Self {
         let last = heads.pop().unwrap();
         Self { diverged: Some((last.signed, state)), ..Self::of(heads) }
+    }
+
+    fn forgetting_after(self, forgets_after: usize) -> Self {
+        Self { forgets_after, ..self }
+    }
+
+    /// Counts a request for a state, which it may have let go.
+    fn keeps(&mut self, height: Height) -> Result<(), PeerError> {
+        self.asked += 1;
+        if (height.0 as usize) < self.heads.len() && self.asked > self.forgets_after {
+            return Err(PeerError { code: "height_not_retained".into(), message: "no longer kept".into() });
+        }
+        Ok(())
     }
 
     fn lying(self, lie: Lie) -> Self {
@@ -102,7 +121,7 @@ impl Peer for Memory {
     }
 
     fn roots(&mut self, height: Height) -> Result<TreeRoots, PeerError> {
-        self.asked += 1;
+        self.keeps(height)?;
         let (header, state) = self.state(height);
         let mut roots =
             TreeRoots { height, header, state_root: state.root(), sub_roots: state.sub_roots().to_vec() };
@@ -115,7 +134,7 @@ impl Peer for Memory {
     }
 
     fn fragment(&mut self, height: Height, sub_tree: u8, region: &Region) -> Result<Vec<u8>, PeerError> {
-        self.asked += 1;
+        self.keeps(height)?;
         let (_, state) = self.state(height);
         let tree = state.tree(sub_tree).unwrap();
         Ok(match self.lie {
@@ -127,11 +146,17 @@ impl Peer for Memory {
     }
 
     fn record(&mut self, height: Height, sub_tree: u8, key: &[u8]) -> Result<SubTreeProof, PeerError> {
-        self.asked += 1;
+        self.keeps(height)?;
         let (_, state) = self.state(height);
         let mut proof = record(sub_tree, state.tree(sub_tree).unwrap(), key);
         match self.lie {
             Some(Lie::Value) => proof.records.iter_mut().for_each(|record| record.value = vec![99].into()),
+            Some(Lie::LongValue) => {
+                proof
+                    .records
+                    .iter_mut()
+                    .for_each(|record| record.value = vec![0; VALUE_BYTES_MAX + 1].into());
+            }
             Some(Lie::Absence) => proof.records.clear(),
             _ => {}
         }
@@ -284,14 +309,88 @@ fn a_lying_peer_is_caught() {
     wrong.insert((LEFT, 7), 1);
     let heads = chain(3, &state(&right), UNMARKED);
     let ours = Memory::stopped(heads.clone(), state(&wrong));
-    for lie in
-        [Lie::Header, Lie::Roots, Lie::OtherState, Lie::Fragment, Lie::Closed, Lie::Value, Lie::Absence]
-    {
+    for lie in [
+        Lie::Header,
+        Lie::Roots,
+        Lie::OtherState,
+        Lie::Fragment,
+        Lie::Closed,
+        Lie::Value,
+        Lie::LongValue,
+        Lie::Absence,
+    ] {
         let error = compare(&mut ours.clone(), &mut Memory::of(heads.clone()).lying(lie)).unwrap_err();
         assert!(matches!(error, DiffError::Lied { side: Side::Theirs, .. }), "{lie:?}: {error:?}");
         assert_eq!(error.code(), "peer_lied");
     }
-    assert!(compare(&mut ours.clone(), &mut Memory::of(heads)).is_ok());
+    assert!(compare(&mut ours.clone(), &mut Memory::of(heads.clone())).is_ok());
+    // One that says that it computed otherwise, and shows what the header says.
+    let mut liar = Memory::stopped(heads.clone(), Arc::clone(&heads[2].state));
+    let error = compare(&mut liar, &mut Memory::of(heads)).unwrap_err();
+    assert!(matches!(error, DiffError::Lied { side: Side::Ours, .. }), "{error:?}");
+}
+
+/// Of a state that is not kept any more the headers still tell which sub-trees differ.
+#[test]
+fn what_is_known_of_a_state_that_is_let_go_is_reported() {
+    let right: Content = (0..300).map(|number| ((LEFT, number), 0)).collect();
+    let mut wrong = right.clone();
+    wrong.insert((LEFT, 7), 1);
+    wrong.insert((RIGHT, 1), 1);
+    let heads = chain(3, &state(&right), UNMARKED);
+    let stopped = Memory::stopped(heads.clone(), state(&wrong));
+    let whole = diverged(compare(&mut stopped.clone(), &mut Memory::of(heads.clone())).unwrap());
+    assert_eq!((whole.keys.len(), &whole.keys_unnamed), (2, &None));
+    let mut named = BTreeSet::new();
+    for forgets_after in 3..10 {
+        let mut peer = Memory::of(heads.clone()).forgetting_after(forgets_after);
+        let found = diverged(compare(&mut stopped.clone(), &mut peer).unwrap());
+        assert_eq!(found.sub_trees, whole.sub_trees);
+        assert_eq!((found.their_root, found.committed_by), (heads[2].header.state_root, Some(Side::Theirs)));
+        assert!(found.keys.iter().all(|key| whole.keys.contains(key)));
+        named.insert(found.keys.len());
+        let Some(unnamed) = found.keys_unnamed else { continue };
+        assert_eq!((unnamed.side, &*unnamed.code, found.more), (Side::Theirs, "height_not_retained", true));
+    }
+    assert_eq!(named, BTreeSet::from([0, 1, 2]));
+}
+
+/// A node that answers slowly holds nobody up for longer than a comparison may take.
+#[test]
+fn a_comparison_ends_in_time() {
+    let heads = chain(3, &state(&Content::from([((LEFT, 1), 0)])), UNMARKED);
+    let stopped = Memory::stopped(heads.clone(), state(&Content::from([((LEFT, 1), 1)])));
+    let error = compare_within(Duration::ZERO, &mut stopped.clone(), &mut Memory::of(heads)).unwrap_err();
+    assert!(matches!(error, DiffError::TimedOut { side: Side::Ours, .. }), "{error:?}");
+    assert_eq!(error.code(), "comparison_timed_out");
+}
+
+/// The state that a node computed for a block whose header commits to another is of no block, and its answers say so.
+#[tokio::test]
+async fn a_state_that_is_of_no_block_is_labelled() {
+    let node = Node::start().await;
+    let block = node.append_with_wrong_root().await;
+    let router = router(Query::new(node.projection.clone()));
+    let height = block.header().height;
+    let computed = node.projection.divergence().unwrap().state.root();
+    let answers =
+        [format!("/v1/tree/{height}"), format!("/v1/tree/{height}/2"), format!("/v1/tree/{height}/2/00")];
+    for path in &answers {
+        let (status, answer) = get(&router, path).await;
+        assert_eq!((status, &answer["label"]), (StatusCode::OK, &"computed".into()), "{path}: {answer}");
+        assert_eq!(answer["at"]["height"], height.0, "{answer}");
+        assert_eq!(answer["at"]["state_root"], computed.to_string(), "{answer}");
+        assert_eq!(answer["at"]["header_hash"], block.header_hash().to_string(), "{answer}");
+        let (status, refused) = get(&router, &format!("{path}?finality=finalized")).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{refused}");
+        assert_eq!(refused["code"], "not_finalized");
+    }
+    let before = height.0 - 1;
+    let (_, answer) = get(&router, &format!("/v1/tree/{before}")).await;
+    assert_eq!((&answer["at"]["height"], &answer["label"]), (&before.into(), &"producer-signed".into()));
+    let (_, answer) = get(&router, "/v1/tree").await;
+    assert_eq!((&answer["at"]["height"], &answer["value"]["diverged"]), (&before.into(), &height.0.into()));
+    node.close().await;
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use chaoschain_events::block::{VerifiedBlock, seal};
 use chaoschain_events::envelope::{VerifiedEnvelope, sign};
 use chaoschain_events::log::{EmbeddedLog, EmbeddedOptions, EventLog, ReadLimits};
 use chaoschain_events::signature::SecretKey;
@@ -186,6 +187,22 @@ impl Node {
         let confirmed = self.projection.confirm(&proposed.header_hash(), sequence);
         assert!(!matches!(confirmed, Confirmed::Dropped), "nobody else appends here");
         self.projection.wait_cursor(sequence).await.unwrap();
+    }
+
+    /// Appends a block of no events whose header commits to a root that nobody computes; the node stops at it.
+    pub(crate) async fn append_with_wrong_root(&self) -> VerifiedBlock {
+        let key = Arc::new(producer_key());
+        let producer = Producer { account: AccountId::from_first_key(&key.public()), key: Arc::clone(&key) };
+        let now = Timestamp(START.0 + 1_000_000 * (self.projection.head().height().0 + 1));
+        let proposed = self.projection.propose(&producer, now, BlockLimits::default(), &[], true);
+        let mut header = proposed.unwrap().0.unwrap().block.header().clone();
+        self.projection.drop_speculative();
+        header.state_root = Hash::new([1; 32]);
+        let wrong = seal(header, Vec::new(), &key).unwrap();
+        let tip = self.log.tip().await.unwrap();
+        let sequence = self.log.append(tip, wrong.message().clone()).await.unwrap();
+        assert!(self.projection.wait_cursor(sequence).await.is_err());
+        wrong
     }
 
     pub(crate) fn trust(&self) -> Trust {
