@@ -20,7 +20,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use chaoschain_projector::create_private_dir;
+use chaoschain_projector::{Store, create_private_dir};
 use chaoschain_schemas::ChainId;
 use figment::Figment;
 use figment::providers::{Format as _, Toml};
@@ -69,6 +69,37 @@ impl DataDir {
 
     pub(crate) fn state(&self) -> PathBuf {
         self.root.join("state")
+    }
+
+    /// The state that `resync` is replaying.
+    pub(crate) fn fresh_state(&self) -> PathBuf {
+        self.root.join("state.resync")
+    }
+
+    /// Whether `resync` has set the old state aside, and has not come to put the new one in its place.
+    pub(crate) fn is_swap_unfinished(&self) -> bool {
+        !self.state().is_dir() && self.fresh_state().is_dir()
+    }
+
+    /// Refuses a directory in the middle of a `resync`: a node that opened it would begin an empty state, and know nothing of
+    /// what it had heard of equivocators.
+    pub(crate) fn check_state_in_place(&self) -> Outcome {
+        if !self.is_swap_unfinished() {
+            return Ok(());
+        }
+        let message = format!(
+            "there is no {}, and {} waits to become it: a resync was interrupted",
+            self.state().display(),
+            self.fresh_state().display()
+        );
+        Err(CliError::new(Exit::Refused, "resync_unfinished", message)
+            .hint("run `chaoschain resync` again: it goes on from there"))
+    }
+
+    /// Opens what is stored.
+    pub(crate) fn open_store(&self) -> Outcome<Store> {
+        self.check_state_in_place()?;
+        Ok(Store::open(&self.state())?)
     }
 
     pub(crate) fn producer_key(&self) -> PathBuf {

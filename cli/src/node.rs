@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chaoschain_events::log::EventLog;
 use chaoschain_projector::{Condition, Projection, ProjectionOptions};
-use chaoschain_schemas::{ChainId, Sequence};
+use chaoschain_schemas::{ChainId, Hash, Height, Sequence};
 use tokio::runtime::Runtime;
 
 use crate::App;
@@ -34,6 +34,7 @@ pub(crate) struct Place<'a> {
 impl Node {
     /// Opens log and state of a directory. What is stored is checked; nothing is followed yet.
     pub(crate) async fn open(app: &App, config: &Config, dir: &DataDir, chain: &Chain) -> Outcome<Self> {
+        dir.check_state_in_place()?;
         let home = open_any_log(config, dir, chain, false).await?;
         Self::open_dir(app, config, home, dir, chain).await
     }
@@ -46,6 +47,10 @@ impl Node {
         dir: &DataDir,
         chain: &Chain,
     ) -> Outcome<Self> {
+        if let Err(error) = dir.check_state_in_place() {
+            home.close().await;
+            return Err(error);
+        }
         Self::open_at(app, config, home, dir, chain, &dir.state()).await
     }
 
@@ -142,6 +147,25 @@ pub(crate) async fn wait_for(projection: &Projection, tip: Sequence) -> Outcome 
             }
         }
     }
+}
+
+/// A log that does not give the block at `height` that is stored, of which it gives `got` or nothing before its `end`.
+pub(crate) fn not_replayed(got: Option<Hash>, end: Height, height: Height, stored: Hash) -> CliError {
+    let Some(got) = got else {
+        let message = format!(
+            "the log ends at height {end} of this chain, stored is height {height}: it has lost blocks"
+        );
+        return CliError::new(Exit::Corrupt, "log_behind", message).hint(
+            "do not go on with this log: `chaoschain log status` says what it has, `chaoschain log restore` on a node that has \
+             the blocks what it would put back",
+        );
+    };
+    let message =
+        format!("the log gives block {got} at height {height}, stored is {stored}: these are two histories");
+    CliError::new(Exit::Corrupt, "replay_differs", message).hint(
+        "keep both, and find out which of the two is the chain before anything is thrown away: what validators attest \
+         (`chaoschain get finality` at another node), and what this log is (`chaoschain log status`)",
+    )
 }
 
 /// A projection that has stopped, as an error.

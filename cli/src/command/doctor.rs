@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use chaoschain_projector::{ProjectionOptions, Store};
+use chaoschain_projector::ProjectionOptions;
 use chaoschain_schemas::{Hash, Height};
 use serde_json::json;
 
@@ -12,7 +12,7 @@ use crate::datadir::{Chain, DataDir, open_to_others};
 use crate::error::{CliError, Exit, Outcome};
 use crate::keyfile::KeyFile;
 use crate::log_home::{LogHome, open_any_log};
-use crate::node::{Node, open_projection, runtime, wait_for};
+use crate::node::{Node, not_replayed, open_projection, runtime, wait_for};
 use crate::progress::Progress;
 
 /// Examine the data directory of a stopped node
@@ -102,8 +102,8 @@ async fn examine(
                 format!("{} messages, {} bytes", done.messages, done.bytes)
             });
         }
-        let pages = Store::open(&dir.state()).and_then(|store| store.check_integrity());
-        findings.note("store pages", pages.map_err(Into::into), |()| "every checksum holds".into());
+        let pages = dir.open_store().and_then(|store| Ok(store.check_integrity()?));
+        findings.note("store pages", pages, |()| "every checksum holds".into());
     }
     let opened = Node::open_dir(run.app, config, home, dir, chain).await;
     let node = findings.note("rows, hashes and root", opened, |node| {
@@ -151,10 +151,7 @@ async fn replayed(
             "the log gives the stored block at height {height}, and root {root} at its end, height {end}"
         ));
     }
-    let got = hash.map_or_else(|| "no block".to_owned(), |hash| hash.to_string());
-    let message = format!("a replay of the log gives {got} at height {height}, stored is {stored}");
-    Err(CliError::new(Exit::Corrupt, "replay_differs", message)
-        .hint("move the state directory away and rebuild it with `chaoschain replay`"))
+    Err(not_replayed(hash, end, height, stored))
 }
 
 fn private_files(dir: &DataDir) -> Outcome<String> {

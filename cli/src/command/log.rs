@@ -168,6 +168,7 @@ fn differing(error: RestoreError, dir: &DataDir) -> CliError {
 /// The blocks in a node's directory: its archive, or else its embedded log.
 async fn open_source(from: &Path, target: &DataDir, config: &Config) -> Outcome<BlockSource> {
     let from = DataDir::at(from);
+    from.check_state_in_place()?;
     let store = match Store::open(&from.state()) {
         Ok(store) => Some(Arc::new(store)),
         Err(error @ StoreError::Locked(_)) => return Err(error.into()),

@@ -2,6 +2,12 @@
 //!
 //! The new state grows beside the old one, in `state.resync/`, and takes its place when it has come to the end of the log. So a
 //! replay that is interrupted goes on, and one that fails changes nothing.
+//!
+//! # Invariants
+//! - The swap is two renames, and the report is written between them: where `state/` is missing beside `state.resync/`, only the
+//!   second one is left to do. A node does not open such a directory, and the next run finishes it, checks included.
+//! - What proves anything stays: evidence of the wrong program, also what it wrote while this was tried with it, is with the
+//!   state that is kept aside.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,15 +23,19 @@ use crate::config::{Config, Flags, LogArgs};
 use crate::datadir::{Chain, DataDir, write_private};
 use crate::error::{CliError, Exit, Outcome};
 use crate::log_home::open_any_log;
-use crate::node::{Node, runtime};
+use crate::node::{Node, not_replayed, runtime};
 use crate::output::human;
 
-/// What the state that grows is called.
-const FRESH: &str = "state.resync";
+/// What the name of a state that is kept aside begins with.
+const ASIDE: &str = "state.diverged-";
 /// What is written of a resync, in the directory of the state that was set aside.
 const REPORT: &str = "resync.json";
 /// What the names of proofs begin with that stay with the node.
 const EQUIVOCATION: &str = "equivocation-";
+/// What the names of files begin with that say why a node stopped.
+const EVIDENCE: [&str; 4] = ["evidence-", "fork-", "finality-conflict-", FROM_REPLAY];
+/// What is put before the name of evidence that the replay wrote, as `state/` may have the same.
+const FROM_REPLAY: &str = "replay-";
 
 /// Replace a stopped node's state by one replayed from its log
 #[derive(Debug, clap::Args)]
@@ -35,9 +45,10 @@ const EQUIVOCATION: &str = "equivocation-";
 
 For a node whose fold went wrong (state_diverged) or whose state is damaged, once the right program is in place. The log is
 verified and folded again into DIR/state.resync, every root compared with its header's. At the end of the log that becomes
-DIR/state, and the old state is kept as DIR/state.diverged-HEIGHT: its evidence is in there, remove it when it is not needed
-any more. Keys, log and what the validator has signed stay untouched. Interrupted, the same command goes on; where it fails,
-the old state is still in its place.")]
+DIR/state, and the old state is kept as DIR/state.diverged-HEIGHT. With it go the evidence-*.json files, which have what this
+node computed for the block it stopped at; the answer names them. Remove the directory when it is not needed any more. Keys,
+log and what the validator has signed stay untouched. Interrupted, the same command goes on, also where a node refuses to start
+with resync_unfinished; where it fails, the old state is still there.")]
 pub(crate) struct Args {
     /// The data directory
     #[arg(long, value_name = "DIR")]
@@ -61,6 +72,10 @@ pub(crate) fn run(run: &Run<'_>, args: &Args) -> Outcome {
 
 /// The state that is to be replaced. While this lives no node can open it.
 struct Old {
+    /// Where it is; nowhere if there is none.
+    at: Option<PathBuf>,
+    /// Where it is to be kept, or is already.
+    aside: PathBuf,
     store: Option<Store>,
     /// Its newest block.
     newest: Option<(Height, Hash)>,
@@ -69,41 +84,72 @@ struct Old {
 }
 
 impl Old {
-    fn open(state: &Path) -> Outcome<Self> {
-        if !state.is_dir() {
-            return Ok(Self { store: None, newest: None, damage: None });
-        }
-        let opened = Store::open(state).and_then(|store| store.head().map(|head| (store, head)));
-        match opened {
+    /// The state in its place, or the one that an interrupted run has set aside.
+    fn find(dir: &DataDir) -> Outcome<Self> {
+        let state = dir.state();
+        let set_aside = if dir.is_swap_unfinished() { newest_aside(dir) } else { None };
+        let at = set_aside.clone().or_else(|| state.is_dir().then_some(state));
+        let mut old = Self { at, aside: PathBuf::new(), store: None, newest: None, damage: None };
+        old.read()?;
+        old.aside = set_aside.unwrap_or_else(|| old.free_name(dir));
+        Ok(old)
+    }
+
+    fn read(&mut self) -> Outcome {
+        let Some(at) = &self.at else { return Ok(()) };
+        match Store::open(at).and_then(|store| store.head().map(|head| (store, head))) {
             Ok((store, head)) => {
-                let newest = head.and_then(|(_, stored)| {
+                self.newest = head.and_then(|(_, stored)| {
                     let header = Header::decode(&stored.signed.header).ok()?;
                     Some((header.height, Header::hash_of(&stored.signed.header)))
                 });
-                Ok(Self { store: Some(store), newest, damage: None })
+                self.store = Some(store);
             }
             Err(error @ (StoreError::Locked(_) | StoreError::Io(_) | StoreError::NoSpace)) => {
-                Err(error.into())
+                return Err(error.into());
             }
-            Err(error) => Ok(Self { store: None, newest: None, damage: Some(error.to_string()) }),
+            Err(error) => self.damage = Some(error.to_string()),
         }
+        Ok(())
     }
 
     /// A name for it that is not taken.
-    fn aside(&self, dir: &DataDir) -> PathBuf {
+    fn free_name(&self, dir: &DataDir) -> PathBuf {
         let height = self.newest.map_or_else(|| "unknown".to_owned(), |(height, _)| height.to_string());
-        let name = format!("state.diverged-{height}");
+        let name = format!("{ASIDE}{height}");
         let further = (2..).map(|number| format!("{name}-{number}"));
         let names = std::iter::once(name.clone()).chain(further);
         let mut paths = names.map(|name| dir.root().join(name));
         paths.find(|path| !path.exists()).unwrap_or_default()
     }
+
+    fn is_aside(&self) -> bool {
+        self.at.as_ref() == Some(&self.aside)
+    }
+
+    /// Where it is kept in the end.
+    fn kept_as(&self) -> Option<&Path> {
+        self.at.is_some().then_some(&self.aside)
+    }
+}
+
+/// What was set aside last: the one without a report, or else that with the newest.
+fn newest_aside(dir: &DataDir) -> Option<PathBuf> {
+    let entries = fs::read_dir(dir.root()).ok()?.flatten().map(|entry| entry.path());
+    let asides = entries.filter(|path| file_name(path).starts_with(ASIDE) && path.is_dir());
+    asides.max_by_key(|path| {
+        let reported = fs::metadata(path.join(REPORT)).and_then(|report| report.modified()).ok();
+        (reported.is_none(), reported, file_name(path).to_owned())
+    })
+}
+
+fn file_name(path: &Path) -> &str {
+    path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
 }
 
 async fn resync(run: &Run<'_>, args: &Args, config: &Config, dir: &DataDir, chain: &Chain) -> Outcome<Json> {
     let stop = stop_signal()?;
-    let old = Old::open(&dir.state())?;
-    let (aside, fresh) = (old.aside(dir), dir.root().join(FRESH));
+    let (old, fresh) = (Old::find(dir)?, dir.fresh_state());
     let home = open_any_log(config, dir, chain, false).await?;
     let ends = async { Ok::<_, CliError>((home.log.first().await?, home.log.tip().await?)) }.await;
     let (first, tip) = match ends {
@@ -119,12 +165,13 @@ async fn resync(run: &Run<'_>, args: &Args, config: &Config, dir: &DataDir, chai
         "damage": old.damage,
         "log": { "place": home.log.description(), "first": first, "tip": tip },
         "begun_already": fresh.is_dir(),
+        "set_aside_already": old.is_aside(),
+        "kept_as": old.kept_as(),
     });
     if args.dry_run {
         home.close().await;
         shown["next"] =
             json!("nothing was changed: without --dry-run this log is replayed and takes the state's place");
-        shown["kept_as"] = json!(dir.state().is_dir().then_some(&aside));
         return Ok(shown);
     }
     let started = Instant::now();
@@ -135,7 +182,7 @@ async fn resync(run: &Run<'_>, args: &Args, config: &Config, dir: &DataDir, chai
             let height = node.projection.head().height();
             let message = format!("stopped at height {height}; what was folded is kept in {}", fresh.display());
             Err(CliError::new(Exit::Interrupted, "interrupted", message)
-                .hint("the same command goes on from there; the old state is still in its place"))
+                .hint("the same command goes on from there; the old state is still there"))
         }
     };
     let head = node.projection.head();
@@ -147,15 +194,8 @@ async fn resync(run: &Run<'_>, args: &Args, config: &Config, dir: &DataDir, chai
         "state_root": head.header.state_root,
         "millis": started.elapsed().as_millis() as u64,
     });
-    let was_there = dir.state().is_dir();
-    keep_proofs(&dir.state(), &fresh)?;
-    put_in_place(dir, &fresh, &aside)?;
-    drop(old.store);
-    shown["kept_as"] = json!(was_there.then_some(&aside));
     shown["next"] = json!("the state is that of the log: start the node");
-    if was_there {
-        write_private(&aside.join(REPORT), format!("{shown:#}\n").as_bytes())?;
-    }
+    put_in_place(dir, &fresh, old, &mut shown)?;
     Ok(shown)
 }
 
@@ -164,7 +204,7 @@ async fn replayed(node: &Node, old: &Old, tip: Sequence) -> Outcome {
     node.catch_up().await.map_err(|error| match &*error.code {
         "state_diverged" => error.hint(
             "this program computes another root than the header says, as before: put the right one in place, or see with \
-             `chaoschain diff` who is wrong; the old state is still in its place",
+             `chaoschain diff` who is wrong; the old state is still there",
         ),
         _ => error,
     })?;
@@ -174,43 +214,77 @@ async fn replayed(node: &Node, old: &Old, tip: Sequence) -> Outcome {
         .map_err(|error| CliError::panicked(&error))?
         .map_err(|(code, message)| CliError::new(Exit::Unavailable, code, message))?;
     let Some((height, stored)) = old.newest else { return Ok(()) };
-    let record = node.projection.block_record(height)?;
-    if record.as_ref().is_some_and(|record| record.header_hash == stored) {
+    let got = node.projection.block_record(height)?.map(|record| record.header_hash);
+    if got == Some(stored) {
         return Ok(());
     }
-    let got = record.map_or_else(|| "no block".to_owned(), |record| record.header_hash.to_string());
-    let message =
-        format!("the log gives {got} at height {height}, stored is {stored}; its newest message is {tip}");
-    Err(CliError::new(Exit::Corrupt, "replay_differs", message).hint(
-        "this log is not the one that was folded: nothing was changed; `chaoschain log status` says what it has",
-    ))
+    let end = node.projection.head().height();
+    // A log that ends before may be another one all the same.
+    let known = old.store.as_ref().map_or(Ok(None), |store| store.block(end))?;
+    if let (None, Some(known)) = (got, known.map(|record| record.header_hash))
+        && known != node.projection.head().hash
+    {
+        return Err(unchanged(not_replayed(Some(node.projection.head().hash), end, end, known), tip));
+    }
+    Err(unchanged(not_replayed(got, end, height, stored), tip))
 }
 
-/// Takes over what proves that validators have contradicted themselves: their words count for nothing while it is there.
-fn keep_proofs(from: &Path, to: &Path) -> Outcome {
-    let Ok(entries) = fs::read_dir(from) else { return Ok(()) };
-    for path in entries.flatten().map(|entry| entry.path()) {
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if name.starts_with(EQUIVOCATION) {
-            let bytes = fs::read(&path).map_err(|error| CliError::file("read", &path, &error))?;
-            write_private(&to.join(name), &bytes)?;
+fn unchanged(mut error: CliError, tip: Sequence) -> CliError {
+    error.message = format!("{}; its newest message is {tip}; nothing was changed", error.message);
+    error
+}
+
+/// Puts the new state in the place of the old one, which is kept with what it proves and a report.
+fn put_in_place(dir: &DataDir, fresh: &Path, old: Old, shown: &mut Json) -> Outcome {
+    let state = dir.state();
+    if let Some(at) = &old.at {
+        keep_proofs(at, fresh)?;
+        if !old.is_aside() {
+            rename(dir, &state, &old.aside)?;
         }
+        move_evidence(fresh, &old.aside)?;
+        shown["evidence"] = json!(files_of(&old.aside, &EVIDENCE));
+        write_private(&old.aside.join(REPORT), format!("{shown:#}\n").as_bytes())?;
     }
+    rename(dir, fresh, &state)?;
+    drop(old.store);
     Ok(())
 }
 
-fn put_in_place(dir: &DataDir, fresh: &Path, aside: &Path) -> Outcome {
-    let state = dir.state();
-    let rename = |from: &Path, to: &Path| {
-        fs::rename(from, to).map_err(|error| CliError::file("move aside", from, &error))
-    };
-    if state.is_dir() {
-        rename(&state, aside)?;
-    }
-    rename(fresh, &state)?;
+/// Moves a directory for good.
+fn rename(dir: &DataDir, from: &Path, to: &Path) -> Outcome {
+    fs::rename(from, to).map_err(|error| CliError::file("move", from, &error))?;
     #[cfg(unix)]
     fs::File::open(dir.root())
         .and_then(|root| root.sync_all())
         .map_err(|error| CliError::file("sync", dir.root(), &error))?;
     Ok(())
+}
+
+/// Takes over what proves that validators have contradicted themselves: their words count for nothing while it is there.
+fn keep_proofs(from: &Path, to: &Path) -> Outcome {
+    for path in files_of(from, &[EQUIVOCATION]) {
+        let bytes = fs::read(&path).map_err(|error| CliError::file("read", &path, &error))?;
+        write_private(&to.join(file_name(&path)), &bytes)?;
+    }
+    Ok(())
+}
+
+/// Takes out of the new state what a replay with the wrong program has left in it.
+fn move_evidence(fresh: &Path, aside: &Path) -> Outcome {
+    for path in files_of(fresh, &EVIDENCE) {
+        let to = aside.join(format!("{FROM_REPLAY}{}", file_name(&path)));
+        fs::rename(&path, to).map_err(|error| CliError::file("move", &path, &error))?;
+    }
+    Ok(())
+}
+
+/// The files of a directory whose names begin with one of `starts`, by name.
+fn files_of(dir: &Path, starts: &[&str]) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+    let paths = entries.flatten().map(|entry| entry.path());
+    let mut paths: Vec<_> =
+        paths.filter(|path| starts.iter().any(|start| file_name(path).starts_with(start))).collect();
+    paths.sort();
+    paths
 }

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use chaoschain_projector::Store;
 use chaoschain_schemas::Header;
 use serde_json::{Value as Json, json};
 
@@ -74,7 +73,7 @@ fn stored(config: &Config) -> Outcome<Json> {
         home.close().await;
         ends.map(|(first, tip)| json!({ "place": place, "first": first, "tip": tip }))
     })?;
-    let store = Store::open(&dir.state())?;
+    let store = dir.open_store()?;
     let head = store.head()?;
     let header = head.as_ref().and_then(|(_, stored)| Header::decode(&stored.signed.header).ok());
     let skipped = store.skipped(5)?;

@@ -9,5 +9,6 @@ mod keys;
 mod managed;
 mod network;
 mod node;
+mod resync;
 mod support;
 mod trust;
