@@ -20,6 +20,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(75);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest answer that is read, bytes: a witness. A proof in base64 with its answer is shorter.
 const ANSWER_BYTES_MAX: u64 = WITNESS_BYTES_MAX as u64 + 1;
+/// The least time that a request is given when little is left.
+const TIMEOUT_MIN: Duration = Duration::from_millis(1);
 /// The longest pause before a busy node is asked again.
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(2);
 
@@ -105,23 +107,44 @@ impl HttpClient {
 
     fn get_bytes(&self, path: &str) -> Outcome<Vec<u8>> {
         let url = format!("{}{path}", self.base);
-        self.insist(|| self.agent.get(&url).call())
+        self.insist(|| self.agent.get(&url).call(), ANSWER_BYTES_MAX, self.patience)
+    }
+
+    /// Reads JSON of at most `bytes_max` from `path`, asking for no longer than `within`, however the node behaves.
+    pub(crate) fn get_within<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        bytes_max: u64,
+        within: Duration,
+    ) -> Outcome<T> {
+        let (url, started) = (format!("{}{path}", self.base), Instant::now());
+        let send = || {
+            let left = within.saturating_sub(started.elapsed()).max(TIMEOUT_MIN);
+            let request = self.agent.get(&url).config().timeout_global(Some(left.min(REQUEST_TIMEOUT)));
+            request.build().call()
+        };
+        self.parse(&self.insist(send, bytes_max, self.patience.min(within))?)
     }
 
     fn post_envelope<T: DeserializeOwned>(&self, path: &str, envelope: &[u8]) -> Outcome<T> {
         let url = format!("{}{path}", self.base);
         let send = || self.agent.post(&url).content_type("application/msgpack").send(envelope);
-        self.parse(&self.insist(send)?)
+        self.parse(&self.insist(send, ANSWER_BYTES_MAX, self.patience)?)
     }
 
     /// Sends until there is an answer that is not "later", or patience ends.
-    fn insist(&self, send: impl Fn() -> Result<Response<Body>, ureq::Error>) -> Outcome<Vec<u8>> {
+    fn insist(
+        &self,
+        send: impl Fn() -> Result<Response<Body>, ureq::Error>,
+        bytes_max: u64,
+        patience: Duration,
+    ) -> Outcome<Vec<u8>> {
         let start = Instant::now();
         loop {
             let response = send().map_err(|error| self.unreachable(&error))?;
             let status = response.status().as_u16();
-            let read = response.into_body().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
-            let answer = read.map_err(|error| self.unreachable(&error))?;
+            let read = response.into_body().with_config().limit(bytes_max).read_to_vec();
+            let answer = read.map_err(|error| self.unread(&error))?;
             if status < 400 {
                 return Ok(answer);
             }
@@ -132,7 +155,7 @@ impl HttpClient {
             });
             let pause =
                 body.retry_after_ms.map(Duration::from_millis).filter(|_| status == 429 || status == 503);
-            let Some(pause) = pause.filter(|pause| start.elapsed() + *pause < self.patience) else {
+            let Some(pause) = pause.filter(|pause| start.elapsed() + *pause < patience) else {
                 return Err(CliError::answered(status, body));
             };
             tracing::info!(
@@ -150,6 +173,18 @@ impl HttpClient {
             CliError::new(Exit::Unavailable, "answer_malformed", message)
                 .hint("is this a chaoschain node of this version?")
         })
+    }
+
+    /// An answer that began and did not come whole.
+    fn unread(&self, error: &ureq::Error) -> CliError {
+        match error {
+            ureq::Error::BodyExceedsLimit(max) => {
+                let message = format!("{} gave an answer of more than {max} bytes", self.base);
+                CliError::new(Exit::Unavailable, "answer_malformed", message)
+                    .hint("is this a chaoschain node of this version?")
+            }
+            error => self.unreachable(error),
+        }
     }
 
     fn unreachable(&self, error: &ureq::Error) -> CliError {

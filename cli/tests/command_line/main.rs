@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's own helpers may panic")]
 
 mod demo;
+mod diff;
 mod errors;
 mod import;
 mod keys;
