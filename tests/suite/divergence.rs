@@ -1,12 +1,14 @@
 //! A node that computes wrong: the others go on, it says so, the record is named without shipping the state, and a replay
-//! heals it.
+//! heals it. A producer that computes wrong: everybody else stops, and goes on in a new stream without its block.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use chaoschain_schemas::society::ReputationUpdate;
-use chaoschain_schemas::{AccountId, Blob, Fixed};
+use chaoschain_events::nats::Subjects;
+use chaoschain_schemas::society::{Agent, ReputationUpdate};
+use chaoschain_schemas::{AccountId, Blob, Fixed, SubTreeProof, codec};
 use chaoschain_society::keys;
+use chaoschain_state::merkle::{Lookup, Pruned, value_hash};
 use chaoschain_test_support::nats::Server;
 use serde_json::{Value as Json, json as value};
 
@@ -81,6 +83,8 @@ fn a_node_that_computes_wrong_is_told_apart_and_healed() {
     let wrong_at = command.status_height() + 3;
     let fault = Altered::Faulty(wrong_at, victim);
     let faulty = member.up_altered(fault);
+    grow(&command, &mut authors, wrong_at - 1);
+    let fault_at = Instant::now();
     grow(&command, &mut authors, wrong_at + 4);
 
     // Three of four are more than two thirds.
@@ -107,9 +111,26 @@ fn a_node_that_computes_wrong_is_told_apart_and_healed() {
     assert_eq!((&diverged["height"], &diverged["committed_by"]), (&value!(wrong_at), &value!("theirs")));
     assert_eq!(diverged["final"], true);
     let [key] = &diverged["keys"].as_array().unwrap()[..] else { panic!("{diverged}") };
+    println!(
+        "{:.1} s from before the faulty block until its record was named",
+        fault_at.elapsed().as_secs_f64()
+    );
     assert_eq!(key["key"], hex(keys::agent(&victim).as_bytes()));
     assert_eq!(key["our_record"]["reputation"], "1", "{key}");
     assert_eq!(key["their_record"]["reputation"], "0.5", "{key}");
+    let root = |side: &str| {
+        let sub_trees = diverged["sub_trees"].as_array().unwrap();
+        let sub_tree = sub_trees.iter().find(|one| one["number"] == key["sub_tree"]);
+        sub_tree.unwrap()[side].as_str().unwrap().to_owned()
+    };
+    assert_ne!(root("our_root"), root("their_root"));
+    assert_eq!(root("their_root"), root("committed_root"));
+    for (proof, root, reputation) in
+        [("our_proof", root("our_root"), Fixed::ONE), ("their_proof", root("their_root"), Fixed::HALF)]
+    {
+        let agent: Agent = codec::decode_trusted(&proven(&key[proof], &root, &victim)).unwrap();
+        assert_eq!(agent.reputation, reputation, "{proof}");
+    }
     assert!(found["requests"].as_u64().unwrap() <= REQUESTS_MAX, "{found}");
     let written: Json = serde_json::from_str(&std::fs::read_to_string(&report).unwrap()).unwrap();
     assert_eq!(written["found"], found["found"]);
@@ -133,6 +154,18 @@ fn a_node_that_computes_wrong_is_told_apart_and_healed() {
     assert_eq!((exit, &found["found"]["found"]), (Some(0), &value!("same")), "{found}");
     assert_eq!(run(&["diff", "http://127.0.0.1:1", "--node", &reader.url]).status.code(), Some(3));
 
+    // What was computed outlives the process.
+    let evidence = status["projection"]["condition"]["evidence"].as_str();
+    let evidence = PathBuf::from(evidence.unwrap_or_else(|| panic!("{status}")));
+    let wrong = |evidence: &Path| {
+        let report: Json = serde_json::from_str(&std::fs::read_to_string(evidence).unwrap()).unwrap();
+        let records = report["computed"]["changes"]["records"].as_array().unwrap().clone();
+        let key = hex(keys::agent(&victim).as_bytes());
+        let record = records.into_iter().find(|record| record["key"] == *key).unwrap();
+        (record["before_record"]["reputation"].clone(), record["after_record"]["reputation"].clone())
+    };
+    assert_eq!(wrong(&evidence), (value!("0.5"), value!("1")));
+
     // Not while the node runs; and with the wrong program it comes to the same, and changes nothing.
     let resync = ["resync", "--dir", text(&member.dir)];
     assert_eq!(run(&resync).status.code(), Some(3));
@@ -150,6 +183,11 @@ fn a_node_that_computes_wrong_is_told_apart_and_healed() {
     assert_eq!(done["kept_as"], text(&aside), "{done}");
     assert!(done["replayed"]["height"].as_u64().unwrap() >= wrong_at + 4, "{done}");
     assert!(aside.join("projection.redb").is_file() && aside.join("resync.json").is_file());
+    // With it what was computed, also by the replay with the wrong program.
+    let kept: Vec<PathBuf> = serde_json::from_value(done["evidence"].clone()).unwrap();
+    let name = evidence.file_name().unwrap().to_str().unwrap();
+    assert_eq!(kept, [aside.join(name), aside.join(format!("replay-{name}"))]);
+    assert!(kept.iter().all(|evidence| wrong(evidence).1 == "1"));
     assert_eq!(std::fs::read(&last_signed).unwrap(), signed, "what was signed is what was signed");
 
     // With the right program it catches up and attests again.
@@ -173,6 +211,84 @@ fn a_node_that_computes_wrong_is_told_apart_and_healed() {
     for node in honest.iter().chain([&healed, reader, other]) {
         assert_eq!(node.get("/readyz").0, 200);
     }
+}
+
+/// The value that a proof shows of `agent`, which has to hold against the root of its sub-tree.
+fn proven(proof: &Json, root: &str, agent: &AccountId) -> Vec<u8> {
+    let proof: SubTreeProof = serde_json::from_value(proof.clone()).unwrap();
+    let tree = Pruned::parse(&proof.tree).unwrap();
+    assert_eq!(tree.root().to_string(), root);
+    let [record] = &proof.records[..] else { panic!("{proof:?}") };
+    let key = keys::agent(agent);
+    assert_eq!(*record.key, *key.as_bytes());
+    assert_eq!(tree.get(key.as_bytes()), Lookup::Present(value_hash(&record.value)));
+    record.value.to_vec()
+}
+
+/// Nothing votes such a block away: what is before it is put into a new stream, and the chain goes on from there.
+#[test]
+fn a_block_of_a_faulty_producer_is_left_behind() {
+    let Some(server) = Server::start() else { return };
+    let shape = Shape { commands: 2, queries: 1, validators: 3, replicas: 1 };
+    let Network { commands, queries, validators, chain, home: _home, .. } =
+        Network::new(&server.url(), shape);
+    let [honest, faulty] = &commands[..] else { panic!("two of them") };
+    let [query] = &queries[..] else { panic!("one") };
+    let (reader, voters): (Node, Vec<_>) = (query.up(), validators.iter().map(Member::up).collect());
+    let command = honest.up();
+    let mut authors: Vec<_> = (0..6).map(|number| Author::new(chain, number)).collect();
+    let registrations: Vec<_> = authors.iter_mut().map(|author| author.register().1).collect();
+    let outcomes = submit(&agent(PATIENCE), &command.url, &registrations).unwrap();
+    assert!(outcomes.iter().all(|outcome| receipt(outcome).is_ok()), "{outcomes:?}");
+    let victim = authors.pop().unwrap().id;
+    let mut later = authors.split_off(3);
+    let good = command.status_height();
+    await_finalized(&reader, good);
+    command.stop();
+
+    // It seals on; everybody else stops before its block, and nobody attests it.
+    let wrong = faulty.up_altered(Altered::Faulty(good + 1, victim));
+    grow(&wrong, &mut authors, good + 3);
+    for node in voters.iter().chain([&reader]) {
+        let ready = await_ready(node, |ready| ready["code"] == "state_diverged");
+        assert_eq!((&ready["height"], &ready["divergence"]["height"]), (&value!(good), &value!(good + 1)));
+        let divergence = &ready["divergence"];
+        assert_eq!(
+            (&divergence["attested_weight"], &divergence["this_node_is_faulty"]),
+            (&value!(0), &value!(false))
+        );
+    }
+
+    // Everything is stopped, the stream is taken away, and what is before the block is put into a new one.
+    wrong.stop();
+    reader.stop();
+    voters.into_iter().for_each(Node::stop);
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let nats = async_nats::connect(server.url()).await.unwrap();
+        async_nats::jetstream::new(nats).delete_stream(Subjects::of(chain).log_stream()).await.unwrap();
+    });
+    let restore = ["log", "restore", "--dir", text(&query.dir)];
+    assert_eq!(json(&restore)["to"]["height"], good);
+    assert_eq!(json(&[&restore[..], &["--apply"]].concat())["applied"], true);
+
+    let command = honest.up();
+    grow(&command, &mut later, good + 3);
+    let (reader, voters): (Node, Vec<_>) = (query.up(), validators.iter().map(Member::up).collect());
+    await_finalized(&reader, good + 3);
+    assert_eq!(reader.root_at_least(good + 3, PATIENCE).0, command.status_height());
+    for node in voters.iter().chain([&reader]) {
+        await_ready(node, |ready| ready["ready"] == true);
+    }
+    // The faulty one has another history, which it does not leave by itself, also with the right program.
+    let up = ["up", "--dir", text(&faulty.dir), "--role", "command", "--listen", "127.0.0.1:0"];
+    assert_eq!(run(&up).status.code(), Some(4));
+    for part in ["state", "blocks"] {
+        std::fs::rename(faulty.dir.join(part), faulty.dir.join(format!("{part}.wrong"))).unwrap();
+    }
+    let healed = faulty.up();
+    grow(&healed, &mut later, good + 5);
+    await_finalized(&reader, good + 5);
+    assert_eq!(reader.get("/readyz").0, 200);
 }
 
 fn hex(bytes: &[u8]) -> String {
