@@ -1,6 +1,6 @@
 //! Why a transition is not accepted, in the author's terms.
 
-use chaoschain_schemas::limits::{SCHEDULED_MAX, VALIDATORS_MAX};
+use chaoschain_schemas::limits::{SCHEDULED_MAX, SIGNATURES_MAX, VALIDATORS_MAX};
 use chaoschain_schemas::{AccountId, CodecError, Hash, Height, PublicKey, Timestamp};
 
 use crate::key::Key;
@@ -185,6 +185,18 @@ pub enum Rejection {
         /// The weight that all would have.
         total: u64,
     },
+    /// More validators would have to sign a decision than one envelope has signatures.
+    #[error(
+        "with this change of {account} the {SIGNATURES_MAX} heaviest validators, less all that is suspended, would have {signable} of {total} weight, not more than two thirds, and no more can sign one decision; give fewer validators more weight"
+    )]
+    QuorumUnsignable {
+        /// Whose weight or suspension it is about.
+        account: AccountId,
+        /// The weight of as many as can sign, less all that is suspended.
+        signable: u64,
+        /// The weight that all would have.
+        total: u64,
+    },
     /// There are as many validators as a chain may have.
     #[error("there are {VALIDATORS_MAX} validators, the most there may be; take the weight of one first")]
     ValidatorsFull,
@@ -239,6 +251,7 @@ impl Rejection {
             Self::RulesVersionWrong { .. } => "rules_version_wrong",
             Self::LastProducer(_) => "last_producer",
             Self::LastValidator { .. } => "last_validator",
+            Self::QuorumUnsignable { .. } => "quorum_unsignable",
             Self::ValidatorsFull => "validators_full",
             Self::WeightTooLarge => "weight_too_large",
             Self::Domain { code, .. } => code,

@@ -228,6 +228,27 @@ fn a_set_has_its_limits() {
     four().refuses(&suspend(&[ANA, BO, CY], SPARE, true), "account_unknown");
 }
 
+/// 64 signatures of 96 equal validators are two thirds and not more: such a set could decide nothing, for ever.
+#[test]
+fn one_envelope_has_room_for_a_quorum() {
+    let equal = |count: u64| (200..200 + count).map(|number| (number, 1)).collect::<Vec<_>>();
+    let signers: Vec<u64> = (200..264).collect();
+    governed(&equal(94))
+        .accepts(&grant(&signers, SEALER, Role::Producer, 1, 9))
+        .at_height(9)
+        .refuses(&suspend(&signers, 290, true).nonce(1), "quorum_unsignable")
+        .accepts(&suspend(&signers, 290, false).nonce(1));
+    let full = governed(&equal(95))
+        .refuses(&grant(&signers, SEALER, Role::Producer, 1, 9), "quorum_unsignable")
+        .accepts(&grant(&signers, 294, Role::Member, 0, 9))
+        .accepts(&grant(&signers, SEALER, Role::Producer, 1, 9).nonce(1));
+    // The one that takes a place falls away where the one that leaves it does not leave.
+    let validators = weights(&full.accepts(&grant(&signers, 294, Role::Member, 1, 8).nonce(2)).at_height(9));
+    assert_eq!(validators.len(), 95);
+    // A few heavy ones can always decide.
+    governed(&[&[(ANA, 600)][..], &equal(200)].concat()).accepts(&suspend(&[ANA], 210, true));
+}
+
 #[test]
 fn decisions_are_of_their_form() {
     let quorum = [ANA, BO, CY];
@@ -297,6 +318,10 @@ fn every_refusal_has_its_message() {
         .collect();
     let two = governed(&[(ANA, 1), (BO, 1), (CY, 1)]);
     lines.push(two.decide(&suspend(&quorum, BO, true)).unwrap_err().to_string());
+    let many: Vec<(u64, u64)> = (200..295).map(|number| (number, 1)).collect();
+    let signers: Vec<u64> = (200..264).collect();
+    let scattered = governed(&many).decide(&grant(&signers, SEALER, Role::Producer, 1, 9));
+    lines.push(scattered.unwrap_err().to_string());
     let full = (0..SCHEDULED_MAX as u64).fold(four(), |given, nonce| {
         given.accepts(&grant(&quorum, SEALER, Role::Producer, 0, far).nonce(nonce))
     });
@@ -312,6 +337,7 @@ fn every_refusal_has_its_message() {
     weight_too_large: the validators' weights together would be more than 2^64 - 1
     rules_version_wrong: rules version 3 cannot follow version 1, which is in force at that height
     with this change of <bo> the validators that may sign would have 2 of 3 weight, not more than two thirds; change weights first
+    with this change of <sealer> the 64 heaviest validators, less all that is suspended, would have 64 of 96 weight, not more than two thirds, and no more can sign one decision; give fewer validators more weight
     16 changes are scheduled already; wait until one takes effect
     ");
 }

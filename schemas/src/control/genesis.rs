@@ -2,9 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Parameters, Role};
+use super::{Parameters, Role, is_quorum, signable};
 use crate::codec::{self, CodecError};
-use crate::limits::{DOMAIN_PARAMETERS_BYTES_MAX, GENESIS_BYTES_MAX, SUB_TREES_MAX, VALIDATORS_MAX};
+use crate::limits::{
+    DOMAIN_PARAMETERS_BYTES_MAX, GENESIS_BYTES_MAX, SIGNATURES_MAX, SUB_TREES_MAX, VALIDATORS_MAX,
+};
 use crate::{Blob, ChainId, PublicKey, Timestamp};
 
 /// The number of the genesis document's format that this build writes and reads.
@@ -91,14 +93,7 @@ impl Genesis {
         if self.first_producer().is_none() {
             return Err("no account is a producer, so nobody could seal a block".into());
         }
-        let weights = self.accounts.iter().map(|account| account.weight);
-        if weights.into_iter().try_fold(0, u64::checked_add).is_none() {
-            return Err("the validators' weights together are more than 2^64 - 1".into());
-        }
-        let validators = self.accounts.iter().filter(|account| account.weight > 0).count();
-        if validators > VALIDATORS_MAX {
-            return Err(format!("{validators} validators are more than {VALIDATORS_MAX}"));
-        }
+        self.check_validators()?;
         let bytes = self.domain_parameters.len();
         if bytes > DOMAIN_PARAMETERS_BYTES_MAX {
             return Err(format!(
@@ -106,5 +101,60 @@ impl Genesis {
             ));
         }
         self.parameters.check()
+    }
+
+    fn check_validators(&self) -> Result<(), String> {
+        let weights = || self.accounts.iter().map(|account| account.weight).filter(|weight| *weight > 0);
+        let Some(total) = weights().try_fold(0, u64::checked_add) else {
+            return Err("the validators' weights together are more than 2^64 - 1".into());
+        };
+        let validators = weights().count();
+        if validators > VALIDATORS_MAX {
+            return Err(format!("{validators} validators are more than {VALIDATORS_MAX}"));
+        }
+        let signable = signable(weights());
+        if validators > 0 && !is_quorum(signable, total) {
+            return Err(format!(
+                "the {SIGNATURES_MAX} heaviest validators have {signable} of {total} weight, not more than two thirds, and no \
+                 more can sign one decision"
+            ));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One producer without weight, and validators with these.
+    fn of_weights(weights: impl Iterator<Item = u64>) -> Genesis {
+        let accounts = (0_u16..).zip([0].into_iter().chain(weights)).map(|(number, weight)| {
+            let mut key = [0; 32];
+            key[..2].copy_from_slice(&number.to_be_bytes());
+            let role = if number == 0 { Role::Producer } else { Role::Validator };
+            GenesisAccount { key: PublicKey::new(key), role, weight, sponsorships: 0 }
+        });
+        Genesis {
+            version: GENESIS_VERSION,
+            name: "test".into(),
+            domain: "none".into(),
+            rules: 1,
+            sub_trees: Vec::new(),
+            timestamp: Timestamp(0),
+            parameters: Parameters::default(),
+            domain_parameters: Blob::default(),
+            accounts: accounts.collect(),
+        }
+    }
+
+    /// 64 signatures of 96 equal validators are two thirds and not more: governance would be locked from block 0 on.
+    #[test]
+    fn as_many_as_can_sign_have_a_quorum() {
+        assert_eq!(of_weights(std::iter::empty()).check(), Ok(()));
+        assert_eq!(of_weights((0..95).map(|_| 1)).check(), Ok(()));
+        let refused = of_weights((0..96).map(|_| 1)).check().unwrap_err();
+        assert!(refused.contains("64 of 96"), "{refused}");
+        assert_eq!(of_weights((0..255).map(|_| 1).chain([400])).check(), Ok(()));
     }
 }

@@ -18,7 +18,7 @@ mod parameters;
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::LANES;
+use crate::limits::{LANES, SIGNATURES_MAX};
 use crate::{AccountId, Height, PublicKey, Timestamp, code_enum};
 
 pub use genesis::{GENESIS_VERSION, Genesis, GenesisAccount};
@@ -100,6 +100,23 @@ impl Validators {
         let place = self.members.binary_search_by_key(account, |member| member.account).ok()?;
         Some(self.members[place].weight)
     }
+
+    /// The greatest weight that can sign one envelope: that of the [`SIGNATURES_MAX`] heaviest.
+    pub fn signable(&self) -> u64 {
+        signable(self.members.iter().map(|member| member.weight))
+    }
+}
+
+/// Whether `weight` is more than two thirds of `total`.
+pub const fn is_quorum(weight: u64, total: u64) -> bool {
+    3 * weight as u128 > 2 * total as u128
+}
+
+/// The sum of the [`SIGNATURES_MAX`] greatest of these weights.
+fn signable(weights: impl Iterator<Item = u64>) -> u64 {
+    let mut weights: Vec<u64> = weights.collect();
+    weights.sort_unstable_by(|a, b| b.cmp(a));
+    weights.iter().take(SIGNATURES_MAX).fold(0, |sum, weight| sum.saturating_add(*weight))
 }
 
 /// A member of the validator set.

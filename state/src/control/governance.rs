@@ -6,13 +6,13 @@
 use std::collections::BTreeSet;
 
 use chaoschain_schemas::control::{
-    ParameterChange, RoleGrant, Schedule, Scheduled, Suspension, Validators, kind,
+    ParameterChange, RoleGrant, Schedule, Scheduled, Suspension, Validators, is_quorum, kind,
 };
 use chaoschain_schemas::limits::{DOMAIN_PARAMETERS_BYTES_MAX, REASON_BYTES_MAX};
 use chaoschain_schemas::{AccountId, Body, CodecError, EventAddress, Height};
 
 use super::checks::decode_payload;
-use super::standing::{Standing, is_quorum};
+use super::standing::Standing;
 use super::{keys, schedule};
 use crate::domain::{BlockContext, DomainParameters, Machine};
 use crate::rejection::Rejection;

@@ -2,12 +2,12 @@
 //!
 //! # Invariants
 //! A change that would leave the chain without a producer that may seal, or its validators without more than two thirds
-//! of the weight among those that may sign, is refused: nobody could take it back. Counters tell, not a look at every
-//! account.
+//! of the weight among as many of those that may sign as one envelope has signatures, is refused: nobody could take it
+//! back. Counters tell, not a look at every account.
 
 use std::collections::BTreeMap;
 
-use chaoschain_schemas::control::{Account, ChainState, RoleGrant, Validator, Validators};
+use chaoschain_schemas::control::{Account, ChainState, RoleGrant, Validator, Validators, is_quorum};
 use chaoschain_schemas::limits::VALIDATORS_MAX;
 use chaoschain_schemas::{AccountId, Height};
 
@@ -97,6 +97,11 @@ impl<'v> Standing<'v> {
         if !is_quorum(left, total) {
             return Err(Rejection::LastValidator { account: *id, left, total });
         }
+        // All of the suspended weight may be among the heaviest: which it is, only a look at their accounts would tell.
+        let signable = validators.signable().saturating_sub(weight_suspended);
+        if !is_quorum(signable, total) {
+            return Err(Rejection::QuorumUnsignable { account: *id, signable, total });
+        }
         self.chain.producers = producers;
         self.chain.weight_suspended = weight_suspended;
         self.validators = validators;
@@ -123,9 +128,4 @@ impl Changed {
         changes.put(&keys::validators(), &self.validators);
         changes.put(&keys::chain(), &self.chain);
     }
-}
-
-/// Whether `weight` is more than two thirds of `total`.
-pub(super) fn is_quorum(weight: u64, total: u64) -> bool {
-    3 * u128::from(weight) > 2 * u128::from(total)
 }
