@@ -115,7 +115,7 @@ impl Chain {
         let (height, hash) = (parent.header().height.next(), parent.header_hash());
         let now = parent.header().timestamp.saturating_add(step);
         let before = Arc::clone(self.state());
-        let context = control::block_context(&*before, self.id, height, hash, now).unwrap();
+        let context = control::block_context(&Society, &*before, self.id, height, hash, now).unwrap();
         let mut changes = Changes::new(&*before);
         for (index, event) in (0..).zip(&events) {
             let transition =

@@ -80,7 +80,7 @@ fn initial_state(machine: &dyn Machine, genesis: &Genesis) -> Result<(Forest, Ve
         return Err(unusable(format!("rules version {} is not one of 1 to {known}", genesis.rules)));
     }
     machine
-        .check_parameters(&genesis.domain_parameters)
+        .check_parameters(genesis.rules, &genesis.domain_parameters)
         .map_err(|error| unusable(format!("domain parameters: {error}")))?;
     if let Some(weak) =
         genesis.accounts.iter().find(|account| !chaoschain_state::is_registrable(&account.key))

@@ -18,7 +18,7 @@ use crate::{Context, Transition, agent, alliance, conflict, drama, due, entry, m
 pub struct Society;
 
 const fn kind<P: Payload>(bytes_max: usize, help: &'static str, example: &'static str) -> KindSpec {
-    KindSpec { kind: P::KIND, name: P::NAME, bytes_max, registers: false, help, example }
+    KindSpec { kind: P::KIND, name: P::NAME, bytes_max, registers: false, since: 1, help, example }
 }
 
 impl Domain for Society {
@@ -204,7 +204,7 @@ impl Domain for Society {
         due::next(view)
     }
 
-    fn check_parameters(parameters: &Parameters) -> Result<(), String> {
+    fn check_parameters(_: u16, parameters: &Parameters) -> Result<(), String> {
         parameters.check()
     }
 

@@ -119,6 +119,8 @@ pub struct KindSpec {
     pub bytes_max: usize,
     /// Whether it registers the author's account where there is none yet.
     pub registers: bool,
+    /// The version of the rules from which on it is known; before that it is refused like any unknown kind.
+    pub since: u16,
     /// One line of help, and an example of its JSON form.
     pub help: &'static str,
     /// An example of its JSON form.
@@ -151,7 +153,8 @@ pub enum ReadError {
 pub trait Domain: Send + Sync + 'static {
     /// The domain's id; a chain's genesis names it.
     const ID: &'static str;
-    /// The newest version of the rules that this build knows.
+    /// The newest version of the rules that this build knows. A version is of the kernel's rules and the domain's together,
+    /// and a build knows all before its newest.
     const RULES: u16;
     /// The domain's sub-trees, numbered from 2 in this order.
     const SUB_TREES: &'static [&'static str];
@@ -162,7 +165,8 @@ pub trait Domain: Send + Sync + 'static {
 
     /// The closed enumeration of transitions.
     type Transition;
-    /// The domain's parameters; the default is what a new chain starts with.
+    /// The domain's parameters; the default is what a new chain starts with. The type reads those of every version of the
+    /// rules up to [`Domain::RULES`].
     type Parameters: Serialize + DeserializeOwned + Default + Send + Sync + 'static;
 
     /// Reads a payload. The kernel has checked its length against the kind's limit.
@@ -197,12 +201,12 @@ pub trait Domain: Send + Sync + 'static {
         None
     }
 
-    /// What is out of its range in parameters, if anything.
+    /// What is out of its range in parameters under a version of the rules, if anything.
     ///
     /// # Errors
     /// What is wrong, in words.
-    fn check_parameters(parameters: &Self::Parameters) -> Result<(), String> {
-        let _ = parameters;
+    fn check_parameters(rules: u16, parameters: &Self::Parameters) -> Result<(), String> {
+        let _ = (rules, parameters);
         Ok(())
     }
 
@@ -236,12 +240,13 @@ pub trait Machine: Send + Sync {
     fn reads(&self) -> &'static [ReadSpec];
     /// What a new chain starts with, encoded.
     fn default_parameters(&self) -> Vec<u8>;
-    /// Domain parameters from JSON, or what is wrong with them.
+    /// Domain parameters from JSON, or what is wrong with them under the newest rules.
     fn parameters_from_json(&self, json: &Json) -> Result<Vec<u8>, String>;
     /// Domain parameters as JSON.
     fn parameters_to_json(&self, bytes: &[u8]) -> Result<Json, CodecError>;
-    /// Whether these are domain parameters, well-formed and within their ranges.
-    fn check_parameters(&self, bytes: &[u8]) -> Result<(), CodecError>;
+    /// Whether these are domain parameters, well-formed and within their ranges under a version of the rules that this build
+    /// knows.
+    fn check_parameters(&self, rules: u16, bytes: &[u8]) -> Result<(), CodecError>;
     /// [`Domain::next_due`]
     fn next_due(&self, view: &dyn View) -> Option<Timestamp>;
     /// [`Domain::begin_block`]
@@ -330,7 +335,7 @@ impl<D: Domain> Machine for D {
     fn parameters_from_json(&self, json: &Json) -> Result<Vec<u8>, String> {
         let parameters: D::Parameters =
             serde_json::from_value(json.clone()).map_err(|error| error.to_string())?;
-        D::check_parameters(&parameters)?;
+        D::check_parameters(D::RULES, &parameters)?;
         Ok(codec::encode(&parameters))
     }
 
@@ -339,9 +344,9 @@ impl<D: Domain> Machine for D {
         serde_json::to_value(&parameters).map_err(|error| CodecError::Form(error.to_string()))
     }
 
-    fn check_parameters(&self, bytes: &[u8]) -> Result<(), CodecError> {
+    fn check_parameters(&self, rules: u16, bytes: &[u8]) -> Result<(), CodecError> {
         let parameters: D::Parameters = codec::decode(bytes, chaoschain_schemas::limits::VALUE_BYTES_MAX)?;
-        D::check_parameters(&parameters).map_err(CodecError::Form)
+        D::check_parameters(rules, &parameters).map_err(CodecError::Form)
     }
 
     fn next_due(&self, view: &dyn View) -> Option<Timestamp> {

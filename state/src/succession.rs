@@ -187,7 +187,7 @@ pub fn check_header(
         return Err(Unfit::Parent { found: header.parent, parent: parent.hash });
     }
     let now = header.timestamp;
-    let context = control::block_context(parent.state, header.chain, found, header.parent, now)?;
+    let context = control::block_context(machine, parent.state, header.chain, found, header.parent, now)?;
     let (earliest, latest) = time_window(before, &context);
     if now < earliest || now > latest {
         return Err(Unfit::Time { found: now, earliest, latest });
@@ -211,7 +211,7 @@ pub fn next_context(
 ) -> Result<BlockContext, Unfit> {
     let before = parent.header;
     let height = before.height.next();
-    let mut context = control::block_context(parent.state, before.chain, height, parent.hash, now)?;
+    let mut context = control::block_context(machine, parent.state, before.chain, height, parent.hash, now)?;
     check_rules(machine, &context)?;
     let (earliest, latest) = time_window(before, &context);
     context.now = now.clamp(earliest, latest);

@@ -357,7 +357,7 @@ fn block_context_tells_what_the_state_says() {
 }
 
 fn context_fault(base: &dyn Base) -> Fault {
-    control::block_context(base, CHAIN, ADDRESS.height, Hash::ZERO, NOW).unwrap_err()
+    control::block_context(&support::Guild, base, CHAIN, ADDRESS.height, Hash::ZERO, NOW).unwrap_err()
 }
 
 #[test]

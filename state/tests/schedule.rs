@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 
 use chaoschain_schemas::control::{ChainState, ParameterChange, Parameters, Role, Schedule, Validators};
 use chaoschain_schemas::limits::{SCHEDULE_AHEAD_MAX, SCHEDULED_MAX};
-use chaoschain_schemas::{Hash, Height, Micros, Timestamp, codec};
+use chaoschain_schemas::{AccountId, CodecError, Hash, Height, Micros, Timestamp, codec};
 use chaoschain_state::control::{self, keys};
-use chaoschain_state::{Changes, Forest, StateVersion};
+use chaoschain_state::domain::{Domain, EventContext, KindSpec, Machine, ReadError, ReadSpec};
+use chaoschain_state::{Changes, Forest, Key, Rejection, StateVersion, View};
 use proptest::prelude::*;
+use serde_json::Value as Json;
 use support::{
     ANA, BO, CHAIN, CY, Given, Guild, GuildParameters, SEALER, SPARE, Submission, change, change_of,
-    governed, grant, id, join, note, suspend,
+    governed, grant, id, join, note, suspend, toast,
 };
 
 mod support;
@@ -153,6 +155,126 @@ fn what_can_be_done_no_more_is_dropped_whole() {
     assert_eq!(schedule(&given), []);
 }
 
+/// A build of before rules 2: it differs from [`Guild`] in nothing else.
+struct OldGuild;
+
+impl Domain for OldGuild {
+    const ID: &'static str = Guild::ID;
+    const RULES: u16 = 1;
+    const SUB_TREES: &'static [&'static str] = Guild::SUB_TREES;
+    const KINDS: &'static [KindSpec] = Guild::KINDS;
+    const READS: &'static [ReadSpec] = Guild::READS;
+
+    type Transition = support::Deed;
+    type Parameters = GuildParameters;
+
+    fn decode(kind: u16, payload: &[u8]) -> Result<support::Deed, CodecError> {
+        Guild::decode(kind, payload)
+    }
+
+    fn parties(deed: &support::Deed, author: &AccountId) -> Vec<AccountId> {
+        <Guild as Domain>::parties(deed, author)
+    }
+
+    fn verify(
+        context: &EventContext<'_, GuildParameters>,
+        view: &dyn View,
+        deed: &support::Deed,
+    ) -> Result<(), Rejection> {
+        Guild::verify(context, view, deed)
+    }
+
+    fn apply(context: &EventContext<'_, GuildParameters>, changes: &mut Changes<'_>, deed: &support::Deed) {
+        Guild::apply(context, changes, deed);
+    }
+
+    fn transition_to_json(kind: u16, payload: &[u8]) -> Result<Json, CodecError> {
+        <Guild as Domain>::transition_to_json(kind, payload)
+    }
+
+    fn transition_from_json(kind: u16, json: &Json) -> Result<Vec<u8>, String> {
+        <Guild as Domain>::transition_from_json(kind, json)
+    }
+
+    fn record_to_json(key: &Key, value: &[u8]) -> Option<Json> {
+        <Guild as Domain>::record_to_json(key, value)
+    }
+
+    fn read(name: &str, arguments: &[String], now: Timestamp, view: &dyn View) -> Result<Json, ReadError> {
+        <Guild as Domain>::read(name, arguments, now, view)
+    }
+}
+
+fn members(at: u64, rules: Option<u16>, members_max: u32) -> ParameterChange {
+    ParameterChange {
+        rules,
+        domain: Some(codec::encode(&GuildParameters { members_max }).into()),
+        ..change(at)
+    }
+}
+
+/// Parameters were once judged by the newest rules of whoever judged, so that builds before and after an upgrade disagreed.
+#[test]
+fn parameters_are_judged_by_the_rules_that_they_come_into_force_with() {
+    let many = support::MEMBERS_MAX_SINCE_2 + 1;
+    let rubbish = ParameterChange { domain: Some(vec![0xc1].into()), ..rules(9, 2) };
+    let announced = one().accepts(&change_of(&[ANA], &rules(7, 2)));
+    for (given, change, nonce, code) in [
+        (&one(), members(9, None, many), 0, Ok(())),
+        (&one(), members(9, Some(2), many), 0, Ok(())),
+        (&one(), rubbish.clone(), 0, Ok(())),
+        (&one(), ParameterChange { rules: None, ..rubbish.clone() }, 0, Err("malformed")),
+        (&announced, members(9, None, many), 1, Ok(())),
+        (&announced, members(6, None, many), 1, Ok(())),
+        (&announced.clone().at_height(7), members(9, None, many), 1, Err("malformed")),
+        (&announced.clone().at_height(7), members(9, None, many - 1), 1, Ok(())),
+    ] {
+        let submission = change_of(&[ANA], &change).nonce(nonce);
+        for machine in [&Guild as &dyn Machine, &OldGuild] {
+            if given.block().rules > machine.rules() {
+                continue;
+            }
+            let mut changes = Changes::new(&given.state);
+            let verdict = submission.execute_by(machine, &given.block(), &mut changes, false);
+            assert_eq!(
+                verdict.map_err(|rejection| rejection.code()),
+                code,
+                "{change:?} by {}",
+                machine.rules()
+            );
+        }
+    }
+    // Whatever was let in unread is judged when it comes into force, and dropped whole.
+    for change in [members(9, Some(2), many), rubbish] {
+        let given = one().accepts(&change_of(&[ANA], &change)).at_height(9);
+        assert_eq!((given.block().rules, schedule(&given)), (1, vec![]));
+        assert_eq!(
+            given.block().domain_parameters.bytes()[..],
+            codec::encode(&GuildParameters::default())[..]
+        );
+        // A build that does not know those rules takes them for in force, and stops.
+        let before = one().accepts(&change_of(&[ANA], &change)).at_height(8);
+        let block =
+            control::block_context(&OldGuild, &before.state, CHAIN, Height(9), Hash::ZERO, before.now)
+                .unwrap();
+        assert_eq!(block.rules, 2);
+    }
+    // Let in under the rules of before, and overtaken by the next ones.
+    let given = announced.accepts(&change_of(&[ANA], &members(9, None, many)).nonce(1)).at_height(9);
+    assert_eq!(given.block().rules, 2);
+    assert_eq!(given.block().domain_parameters.bytes()[..], codec::encode(&GuildParameters::default())[..]);
+}
+
+#[test]
+fn a_kind_is_known_from_its_rules_on() {
+    one()
+        .accepts(&change_of(&[ANA], &rules(9, 2)))
+        .at_height(8)
+        .refuses(&toast(BO), "kind_unknown")
+        .at_height(9)
+        .accepts(&toast(BO));
+}
+
 #[test]
 fn what_is_scheduled_is_read() {
     let given = one().accepts(&grant(&[ANA], BO, Role::Producer, 4, 9));
@@ -225,7 +347,8 @@ fn roots(
         rest = after;
         given.height = given.height.next();
         let state: std::sync::Arc<StateVersion> = std::sync::Arc::clone(forest.head());
-        let block = control::block_context(&*state, CHAIN, given.height, Hash::ZERO, given.now).unwrap();
+        let block =
+            control::block_context(&Guild, &*state, CHAIN, given.height, Hash::ZERO, given.now).unwrap();
         let mut changes = Changes::new(&*state);
         control::begin_block(&Guild, &block, &mut changes);
         for event in events {

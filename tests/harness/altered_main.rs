@@ -82,8 +82,8 @@ impl Machine for Altered {
         Society.parameters_to_json(bytes)
     }
 
-    fn check_parameters(&self, bytes: &[u8]) -> Result<(), CodecError> {
-        Machine::check_parameters(&Society, bytes)
+    fn check_parameters(&self, rules: u16, bytes: &[u8]) -> Result<(), CodecError> {
+        Machine::check_parameters(&Society, rules, bytes)
     }
 
     fn next_due(&self, view: &dyn View) -> Option<Timestamp> {

@@ -318,6 +318,7 @@ mod tests {
             name: "X",
             bytes_max: 10,
             registers: false,
+            since: 1,
             help: "",
             example: r#"{"rating":"0.5","drama":4,"targets":["a"]}"#,
         };

@@ -50,8 +50,15 @@ impl<const KNOWN: u16> Domain for AlarmsOf<KNOWN> {
     const ID: &'static str = "alarms";
     const RULES: u16 = KNOWN;
     const SUB_TREES: &'static [&'static str] = &["alarms"];
-    const KINDS: &'static [KindSpec] =
-        &[KindSpec { kind: SET, name: "Set", bytes_max: 64, registers: true, help: "", example: "" }];
+    const KINDS: &'static [KindSpec] = &[KindSpec {
+        kind: SET,
+        name: "Set",
+        bytes_max: 64,
+        registers: true,
+        since: 1,
+        help: "",
+        example: "",
+    }];
     const READS: &'static [ReadSpec] = &[];
     type Transition = Set;
     type Parameters = ();

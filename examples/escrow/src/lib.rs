@@ -257,7 +257,7 @@ fn held(view: &dyn View, id: &TransitionId) -> Result<Escrow, Rejection> {
 const SETTLE_EXAMPLE: &str = r#"{"escrow":"<64 hex digits>"}"#;
 
 const fn kind((kind, name): (u16, &'static str), help: &'static str, example: &'static str) -> KindSpec {
-    KindSpec { kind, name, bytes_max: 64, registers: false, help, example }
+    KindSpec { kind, name, bytes_max: 64, registers: false, since: 1, help, example }
 }
 
 impl Domain for EscrowDomain {

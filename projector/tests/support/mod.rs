@@ -42,8 +42,15 @@ impl Domain for Tally {
     const ID: &'static str = "tally";
     const RULES: u16 = 1;
     const SUB_TREES: &'static [&'static str] = &["slots"];
-    const KINDS: &'static [KindSpec] =
-        &[KindSpec { kind: ADD, name: "Add", bytes_max: 64, registers: false, help: "", example: "" }];
+    const KINDS: &'static [KindSpec] = &[KindSpec {
+        kind: ADD,
+        name: "Add",
+        bytes_max: 64,
+        registers: false,
+        since: 1,
+        help: "",
+        example: "",
+    }];
     const READS: &'static [ReadSpec] = &[];
 
     type Transition = Add;

@@ -75,8 +75,15 @@ impl Domain for Parlour {
     const ID: &'static str = "parlour";
     const RULES: u16 = 1;
     const SUB_TREES: &'static [&'static str] = &["seats", "alarms"];
-    const KINDS: &'static [KindSpec] =
-        &[KindSpec { kind: DEED, name: "Deed", bytes_max: 64, registers: false, help: "", example: "" }];
+    const KINDS: &'static [KindSpec] = &[KindSpec {
+        kind: DEED,
+        name: "Deed",
+        bytes_max: 64,
+        registers: false,
+        since: 1,
+        help: "",
+        example: "",
+    }];
     const READS: &'static [ReadSpec] = &[];
 
     type Transition = Deed;

@@ -175,8 +175,15 @@ fn in_shares_or_one_by_one_it_comes_to_the_same() {
 fn a_quiet_block_looks_once() {
     let world = pairs(3);
     let recording = Recording::new(&world.state);
-    let block =
-        control::block_context(&world.state, ChainId::default(), Height(100), Hash::ZERO, world.now).unwrap();
+    let block = control::block_context(
+        &Society,
+        &world.state,
+        ChainId::default(),
+        Height(100),
+        Hash::ZERO,
+        world.now,
+    )
+    .unwrap();
     let mut changes = Changes::new(&recording);
     Machine::begin_block(&Society, &block, &mut changes);
     assert!(changes.is_empty());

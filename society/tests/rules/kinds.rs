@@ -147,7 +147,7 @@ fn parameters_have_a_json_form_of_which_parts_may_be_left_out() {
         serde_json::json!({ "facts": "1.25", "alliances": "1.25" })
     );
     let bytes = Society.parameters_from_json(&serde_json::json!({ "meme_half_life": 5 })).unwrap();
-    assert_eq!(Society.check_parameters(&bytes), Ok(()));
+    assert_eq!(Society.check_parameters(1, &bytes), Ok(()));
     assert_eq!(Society.parameters_to_json(&bytes).unwrap()["meme_half_life"], 5);
     assert!(Society.parameters_from_json(&serde_json::json!({ "half_life": 5 })).is_err());
     for wrong in [

@@ -223,7 +223,8 @@ impl World {
     }
 
     fn context(&self, height: Height) -> BlockContext {
-        control::block_context(&self.state, ChainId::default(), height, self.parent, self.now).unwrap()
+        control::block_context(&Society, &self.state, ChainId::default(), height, self.parent, self.now)
+            .unwrap()
     }
 
     /// When something is due next.

@@ -14,6 +14,7 @@ use crate::view::{Base, BaseView, Changes, Fault, View};
 /// # Errors
 /// [`Fault`] when the control records are missing or withheld.
 pub fn block_context(
+    machine: &dyn Machine,
     base: &dyn Base,
     chain: ChainId,
     height: Height,
@@ -46,7 +47,7 @@ pub fn block_context(
     };
     for entry in schedule::due(&schedule, height) {
         if let Some(change) = schedule::parameter_change(reader, entry) {
-            governance::change_terms(&mut context, change);
+            governance::change_terms(machine, &mut context, change);
         }
     }
     view.fault().map_or(Ok(context), Err)
@@ -54,6 +55,6 @@ pub fn block_context(
 
 /// Does what is due at the start of a block, before its events: what is scheduled for it, then the domain's part.
 pub fn begin_block(machine: &dyn Machine, block: &BlockContext, changes: &mut Changes<'_>) {
-    schedule::take_effect(block, changes);
+    schedule::take_effect(machine, block, changes);
     machine.begin_block(block, changes);
 }

@@ -67,7 +67,7 @@ impl Event<'_> {
     fn schedule(&self, view: &dyn View, at: Height) -> Result<Decision, Rejection> {
         let Body { kind, payload, .. } = self.body;
         let scheduled = Scheduled { at, event: self.address, kind: *kind, payload: payload.clone() };
-        schedule::with(view, self.block, scheduled).map(Decision::Schedule)
+        schedule::with(self.machine, view, self.block, scheduled).map(Decision::Schedule)
     }
 
     fn malformed(&self, what: String) -> Rejection {
@@ -88,15 +88,13 @@ impl Event<'_> {
         if let Some(kernel) = &change.kernel {
             kernel.check().map_err(|what| self.malformed(what))?;
         }
-        if let Some(domain) = &change.domain {
-            let refused = |error| Rejection::Payload { kind: self.body.kind, error };
-            if domain.len() > DOMAIN_PARAMETERS_BYTES_MAX {
-                let (bytes, max) = (domain.len(), DOMAIN_PARAMETERS_BYTES_MAX);
-                return Err(refused(CodecError::TooLarge { bytes, max }));
+        match change.domain.as_ref().map(|domain| domain.len()) {
+            Some(bytes) if bytes > DOMAIN_PARAMETERS_BYTES_MAX => {
+                let error = CodecError::TooLarge { bytes, max: DOMAIN_PARAMETERS_BYTES_MAX };
+                Err(Rejection::Payload { kind: self.body.kind, error })
             }
-            self.machine.check_parameters(domain).map_err(refused)?;
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Checks that author and cosigners are validators in force with more than two thirds of the weight.
@@ -131,16 +129,33 @@ impl Decision {
 }
 
 /// Whether `next` is the version of the rules after `current`.
-pub(super) fn is_next_version(current: u16, next: u16) -> bool {
+fn is_next_version(current: u16, next: u16) -> bool {
     current.checked_add(1) == Some(next)
 }
 
-/// What a change of parameters does to the block it takes effect in; nothing if its rules are not the next.
-pub(super) fn change_terms(context: &mut BlockContext, change: ParameterChange) {
-    if change.rules.is_some_and(|rules| !is_next_version(context.rules, rules)) {
-        return;
+/// The rules after a change that meets version `current`, if it can take effect there. The domain's parameters are judged
+/// by the rules that they come into force with, unless these are newer than version `judged`.
+pub(super) fn rules_after(
+    machine: &dyn Machine,
+    change: &ParameterChange,
+    current: u16,
+    judged: u16,
+) -> Result<u16, Rejection> {
+    let rules = change.rules.unwrap_or(current);
+    if change.rules.is_some() && !is_next_version(current, rules) {
+        return Err(Rejection::RulesVersionWrong { current, got: rules });
     }
-    context.rules = change.rules.unwrap_or(context.rules);
+    if let Some(domain) = change.domain.as_ref().filter(|_| rules <= judged) {
+        let refused = |error| Rejection::Payload { kind: kind::PARAMETER_CHANGE, error };
+        machine.check_parameters(rules, domain).map_err(refused)?;
+    }
+    Ok(rules)
+}
+
+/// What a change of parameters does to the block it takes effect in; nothing if it cannot.
+pub(super) fn change_terms(machine: &dyn Machine, context: &mut BlockContext, change: ParameterChange) {
+    let Ok(rules) = rules_after(machine, &change, context.rules, machine.rules()) else { return };
+    context.rules = rules;
     context.parameters = change.kernel.unwrap_or_else(|| context.parameters.clone());
     if let Some(domain) = change.domain {
         context.domain_parameters = DomainParameters::new(domain.0.into());

@@ -69,6 +69,7 @@ pub const KINDS: &[KindSpec] = &[
         name: "AccountRegistration",
         bytes_max: 16,
         registers: true,
+        since: 1,
         help: "Register the author's account under the key it signs with",
         example: "{}",
     },
@@ -77,6 +78,7 @@ pub const KINDS: &[KindSpec] = &[
         name: "KeyRotation",
         bytes_max: 64,
         registers: false,
+        since: 1,
         help: "Replace the author's key; old and new key both sign",
         example: r#"{"new_key":"<64 hex digits>"}"#,
     },
@@ -85,6 +87,7 @@ pub const KINDS: &[KindSpec] = &[
         name: "RoleGrant",
         bytes_max: 128,
         registers: false,
+        since: 1,
         help: "Set an account's role, weight and sponsorships from a height on; validators with more than 2/3 sign",
         example: r#"{"account":"<64 hex digits>","role":"Producer","weight":1,"sponsorships":0,"at":1000}"#,
     },
@@ -93,6 +96,7 @@ pub const KINDS: &[KindSpec] = &[
         name: "Suspension",
         bytes_max: 64 + REASON_BYTES_MAX,
         registers: false,
+        since: 1,
         help: "Suspend an account, or let it act again; validators with more than 2/3 sign",
         example: r#"{"account":"<64 hex digits>","suspended":true,"reason":"its key was stolen"}"#,
     },
@@ -101,6 +105,7 @@ pub const KINDS: &[KindSpec] = &[
         name: "ParameterChange",
         bytes_max: 128 + REASON_BYTES_MAX + DOMAIN_PARAMETERS_BYTES_MAX,
         registers: false,
+        since: 1,
         help: "Set all parameters of kernel or domain, or the next rules, from a height on; more than 2/3 sign",
         example: r#"{"at":1000,"kernel":null,"domain":null,"rules":2,"reason":"everybody has upgraded"}"#,
     },
@@ -128,7 +133,7 @@ pub struct SignedTransition<'a> {
     pub parties: &'a [PartySignature],
 }
 
-/// The kind of this number, the kernel's or the domain's.
+/// The kind of this number, the kernel's or the domain's, whatever rules it is known since.
 pub fn kind_spec(machine: &dyn Machine, kind: u16) -> Option<&'static KindSpec> {
     KINDS.iter().chain(machine.kinds()).find(|spec| spec.kind == kind)
 }
@@ -159,7 +164,8 @@ pub fn execute(
 ) -> Result<(), Rejection> {
     let body = transition.body;
     checks::check_admissible(block, body)?;
-    let spec = kind_spec(machine, body.kind).ok_or(Rejection::KindUnknown(body.kind))?;
+    let spec = kind_spec(machine, body.kind).filter(|spec| spec.since <= block.rules);
+    let spec = spec.ok_or(Rejection::KindUnknown(body.kind))?;
     if body.payload.len() > spec.bytes_max {
         let error = CodecError::TooLarge { bytes: body.payload.len(), max: spec.bytes_max };
         return Err(Rejection::Payload { kind: body.kind, error });

@@ -3,15 +3,20 @@
 //! A change takes effect at the start of the first block at or above its height, before the block's events. What can be
 //! done no more by then is dropped: an account's grant that would leave the chain without a producer or a quorum, or the
 //! next rules when others came into force first. All of a change is dropped or none of it.
+//!
+//! # Invariants
+//! The domain's parameters are judged by the rules that they come into force with. Before those are in force nobody judges
+//! them, not even a build that knows them: one that does not has to come to the same verdict. When they come into force,
+//! every build that goes on knows them.
 
 use chaoschain_schemas::Height;
 use chaoschain_schemas::control::{ParameterChange, RoleGrant, Schedule, Scheduled, kind};
 use chaoschain_schemas::limits::{SCHEDULE_AHEAD_MAX, SCHEDULED_MAX};
 
-use super::governance::is_next_version;
+use super::governance::rules_after;
 use super::keys;
 use super::standing::Standing;
-use crate::domain::BlockContext;
+use crate::domain::{BlockContext, Machine};
 use crate::rejection::Rejection;
 use crate::view::{Changes, View};
 
@@ -33,6 +38,7 @@ pub(super) fn parameter_change(view: &dyn View, scheduled: &Scheduled) -> Option
 
 /// The schedule with one change more, if it could take effect after all that comes before it.
 pub(super) fn with(
+    machine: &dyn Machine,
     view: &dyn View,
     block: &BlockContext,
     scheduled: Scheduled,
@@ -47,17 +53,18 @@ pub(super) fn with(
     }
     let place = schedule.changes.partition_point(|change| change.at <= scheduled.at);
     let mut standing = Standing::of(view);
+    let mut apply = |change: &Scheduled| apply(machine, block.rules, view, &mut standing, change);
     for earlier in &schedule.changes[..place] {
         // What cannot take effect then does not count.
-        let _ = apply(view, &mut standing, earlier);
+        let _ = apply(earlier);
     }
-    apply(view, &mut standing, &scheduled)?;
+    apply(&scheduled)?;
     schedule.changes.insert(place, scheduled);
     Ok(schedule)
 }
 
 /// Brings into force what is due at the start of `block`, whose context tells parameters and rules.
-pub(super) fn take_effect(block: &BlockContext, changes: &mut Changes<'_>) {
+pub(super) fn take_effect(machine: &dyn Machine, block: &BlockContext, changes: &mut Changes<'_>) {
     let mut schedule = read(changes.view());
     let count = due(&schedule, block.height).len();
     if count == 0 {
@@ -66,7 +73,7 @@ pub(super) fn take_effect(block: &BlockContext, changes: &mut Changes<'_>) {
     let view = changes.view();
     let mut standing = Standing::of(view);
     for change in schedule.changes.drain(..count) {
-        let _ = apply(view, &mut standing, &change);
+        let _ = apply(machine, machine.rules(), view, &mut standing, &change);
     }
     let changed = standing.into_changed(block.height);
     changed.write(changes);
@@ -79,14 +86,16 @@ pub(super) fn take_effect(block: &BlockContext, changes: &mut Changes<'_>) {
     }
 }
 
-/// What a change does to roles, weights and the version of the rules.
-fn apply(view: &dyn View, standing: &mut Standing<'_>, scheduled: &Scheduled) -> Result<(), Rejection> {
+/// What a change does to roles, weights and the version of the rules; those up to version `judged` judge parameters.
+fn apply(
+    machine: &dyn Machine,
+    judged: u16,
+    view: &dyn View,
+    standing: &mut Standing<'_>,
+    scheduled: &Scheduled,
+) -> Result<(), Rejection> {
     if let Some(change) = parameter_change(view, scheduled) {
-        let Some(rules) = change.rules else { return Ok(()) };
-        if !is_next_version(standing.chain.rules, rules) {
-            return Err(Rejection::RulesVersionWrong { current: standing.chain.rules, got: rules });
-        }
-        standing.chain.rules = rules;
+        standing.chain.rules = rules_after(machine, &change, standing.chain.rules, judged)?;
         return Ok(());
     }
     match view.parse::<RoleGrant>(&keys::schedule(), &scheduled.payload) {

@@ -12,7 +12,8 @@ use crate::domain::{Machine, ReadError};
 use crate::key::{CONTROL, Key};
 use crate::view::View;
 
-/// A payload as JSON, the kernel's or the domain's.
+/// A payload as JSON, the kernel's or the domain's. Parameters that this build cannot read, of rules that it may not know,
+/// are shown as base64.
 pub fn transition_to_json(machine: &dyn Machine, kind: u16, payload: &[u8]) -> Result<Json, CodecError> {
     fn show<T: serde::Serialize + for<'a> serde::Deserialize<'a>>(
         payload: &[u8],
@@ -28,8 +29,8 @@ pub fn transition_to_json(machine: &dyn Machine, kind: u16, payload: &[u8]) -> R
         kind::PARAMETER_CHANGE => {
             let mut json = show::<ParameterChange>(payload)?;
             let change: ParameterChange = codec::decode(payload, payload.len())?;
-            if let Some(domain) = change.domain {
-                json["domain"] = machine.parameters_to_json(&domain)?;
+            if let Some(Ok(shown)) = change.domain.map(|domain| machine.parameters_to_json(&domain)) {
+                json["domain"] = shown;
             }
             Ok(json)
         }

@@ -12,7 +12,7 @@ use chaoschain_schemas::{
     PartySignature, PublicKey, Signature, Timestamp, TransitionId, codec,
 };
 use chaoschain_state::control::{self, SignedTransition, keys};
-use chaoschain_state::domain::{BlockContext, Domain, EventContext, KindSpec, ReadError, ReadSpec};
+use chaoschain_state::domain::{BlockContext, Domain, EventContext, KindSpec, Machine, ReadError, ReadSpec};
 use chaoschain_state::{Base, Change, Changes, Key, Rejection, Value, View};
 use curve25519_dalek::{EdwardsPoint, Scalar};
 use serde::{Deserialize, Serialize};
@@ -49,6 +49,10 @@ pub struct Join {
 pub const NOTE: u16 = 256;
 pub const PACT: u16 = 257;
 pub const JOIN: u16 = 258;
+/// A note that is known since rules 2.
+pub const TOAST: u16 = 259;
+/// The most members that parameters of rules 2 may name.
+pub const MEMBERS_MAX_SINCE_2: u32 = 100;
 
 /// The payload of a `Join` of the longest name: an array of one, a short string's head and 31 bytes.
 pub const JOIN_BYTES_MAX: usize = 33;
@@ -77,17 +81,26 @@ pub fn member_key(id: &AccountId) -> Key {
 }
 
 const fn spec(kind: u16, name: &'static str, bytes_max: usize, registers: bool) -> KindSpec {
-    KindSpec { kind, name, bytes_max, registers, help: "", example: "" }
+    KindSpec {
+        kind,
+        name,
+        bytes_max,
+        registers,
+        since: if kind == TOAST { 2 } else { 1 },
+        help: "",
+        example: "",
+    }
 }
 
 impl Domain for Guild {
     const ID: &'static str = "guild";
-    const RULES: u16 = 1;
+    const RULES: u16 = 2;
     const SUB_TREES: &'static [&'static str] = &["pages", "members"];
     const KINDS: &'static [KindSpec] = &[
         spec(NOTE, "Note", 64, false),
         spec(PACT, "Pact", 256, false),
         spec(JOIN, "Join", JOIN_BYTES_MAX, true),
+        spec(TOAST, "Toast", 64, false),
     ];
     const READS: &'static [ReadSpec] = &[];
 
@@ -96,7 +109,7 @@ impl Domain for Guild {
 
     fn decode(kind: u16, payload: &[u8]) -> Result<Deed, CodecError> {
         match kind {
-            NOTE => codec::decode(payload, 64).map(Deed::Note),
+            NOTE | TOAST => codec::decode(payload, 64).map(Deed::Note),
             PACT => codec::decode(payload, 256).map(Deed::Pact),
             _ => codec::decode(payload, JOIN_BYTES_MAX).map(Deed::Join),
         }
@@ -134,6 +147,13 @@ impl Domain for Guild {
             Deed::Note(note) => changes.put(&page_key(note.page), &note.number),
             Deed::Pact(pact) => changes.put(&pact_key(&context.id), &pact.partners),
             Deed::Join(join) => changes.put(&member_key(&context.author), &join.name),
+        }
+    }
+
+    fn check_parameters(rules: u16, parameters: &GuildParameters) -> Result<(), String> {
+        match parameters.members_max {
+            members if rules >= 2 && members > MEMBERS_MAX_SINCE_2 => Err(format!("{members} are too many")),
+            _ => Ok(()),
         }
     }
 
@@ -224,6 +244,10 @@ pub fn rotate_to(author: u64, new_key: PublicKey) -> Submission {
     submission(author, chaoschain_schemas::control::kind::KEY_ROTATION, payload)
 }
 
+pub fn toast(author: u64) -> Submission {
+    submission(author, TOAST, codec::encode(&Note { page: 6, number: 1 }))
+}
+
 pub fn note(author: u64) -> Submission {
     submission(author, NOTE, codec::encode(&Note { page: 5, number: 1 }))
 }
@@ -289,8 +313,19 @@ impl Submission {
         changes: &mut Changes<'_>,
         dry: bool,
     ) -> Result<(), Rejection> {
+        self.execute_by(&Guild, block, changes, dry)
+    }
+
+    /// The same by another build.
+    pub fn execute_by(
+        &self,
+        machine: &dyn Machine,
+        block: &BlockContext,
+        changes: &mut Changes<'_>,
+        dry: bool,
+    ) -> Result<(), Rejection> {
         let transition = SignedTransition { id: self.id(), body: &self.body, parties: &self.parties };
-        control::execute(&Guild, block, changes, ADDRESS, &transition, dry)
+        control::execute(machine, block, changes, ADDRESS, &transition, dry)
     }
 }
 
@@ -382,7 +417,7 @@ pub fn change_of(signers: &[u64], change: &ParameterChange) -> Submission {
 }
 
 pub fn block_over(base: &dyn Base, height: Height, now: Timestamp) -> BlockContext {
-    control::block_context(base, CHAIN, height, Hash::ZERO, now).unwrap()
+    control::block_context(&Guild, base, CHAIN, height, Hash::ZERO, now).unwrap()
 }
 
 impl Given {
