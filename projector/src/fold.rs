@@ -15,16 +15,15 @@ use bytes::Bytes;
 use chaoschain_events::block::{self, BlockError, BlockFault, VerifiedBlock};
 use chaoschain_events::envelope::VerifiedEnvelope;
 use chaoschain_events::signature::SecretKey;
-use chaoschain_schemas::control::Account;
 use chaoschain_schemas::limits::{BLOCK_BYTES_MAX, BLOCK_EVENTS_MAX, HEADER_BYTES_MAX};
 use chaoschain_schemas::{
     AccountId, BODY_VERSION, ChainId, EventAddress, HEADER_VERSION, Hash, Header, PublicKey, Sequence,
-    Timestamp, TransitionId, codec,
+    Timestamp, TransitionId,
 };
 use chaoschain_state::control::{self, SignedTransition};
 use chaoschain_state::domain::{BlockContext, Machine};
 use chaoschain_state::succession::{self, Successor, Unfit};
-use chaoschain_state::{CONTROL, Change, Changes, Fault, Forest, Rejection, StateVersion};
+use chaoschain_state::{Change, Changes, Fault, Forest, Rejection, StateVersion};
 
 use crate::format::{newer_body, newer_header};
 use crate::head::Head;
@@ -32,8 +31,6 @@ use crate::skip::{Skip, SkipClass};
 
 /// What surrounds a block's envelopes in a message, at most, bytes.
 const BLOCK_OVERHEAD_BYTES: usize = HEADER_BYTES_MAX + 256;
-/// What the keys of accounts begin with in the control sub-tree.
-const ACCOUNT_KEY_START: u8 = 0x01;
 /// What an envelope costs in a message besides its own bytes.
 const EVENT_OVERHEAD_BYTES: usize = 5;
 
@@ -261,8 +258,8 @@ impl Fold {
         }
     }
 
-    /// What becomes of a message that is no sound block: it is skipped, unless a producer has sealed it in a format that
-    /// only a newer program knows. Skipping that would let this node go on where others go another way.
+    /// What becomes of a message that is no sound block: it is skipped, unless a producer has sealed it in a format, or
+    /// under rules, that only a newer program knows. Skipping that would let this node go on where others go another way.
     pub fn refusal(&self, error: &BlockError, message: &[u8]) -> FoldError {
         match (&error.fault, error.sealed_by.as_deref()) {
             (BlockFault::Header(_), _) => {
@@ -273,7 +270,12 @@ impl Fold {
                 }
             }
             (BlockFault::Events(_), Some((header, key))) => {
-                if succession::check_header(&*self.machine, self.head.as_parent(), header, key).is_ok()
+                let fits = succession::check_header(&*self.machine, self.head.as_parent(), header, key);
+                // Newer rules may bring newer bodies, and which of the two is not known makes no difference.
+                if let Err(unknown @ Unfit::RulesUnknown { .. }) = fits {
+                    return unable(unknown);
+                }
+                if fits.is_ok()
                     && let Some(found) = newer_body(message, header.events_root)
                 {
                     return FoldError::FormatUnknown { what: "body", found, known: BODY_VERSION };
@@ -292,12 +294,7 @@ impl Fold {
         if [first, sealer].into_iter().any(|account| is_producer(&self.head, account, key)) {
             return true;
         }
-        let Some(control) = self.head.state.tree(CONTROL) else { return false };
-        let accounts = control.iter().filter_map(|(found, value)| {
-            let is_account = found.len() == 1 + first.as_bytes().len() && found[0] == ACCOUNT_KEY_START;
-            is_account.then(|| codec::decode_trusted::<Account>(&value).ok()).flatten()
-        });
-        accounts.into_iter().any(|account| control::may_produce(&account) && account.key == *key)
+        control::producers(&self.head.state).any(|(_, account)| account.key == *key)
     }
 
     /// Why a message whose signatures do not hold is skipped.

@@ -119,6 +119,30 @@ async fn a_newer_body_in_the_next_block_stops_the_node() {
     assert_skipped(outcome(async |node| with_body(node, 2, 2, true)).await, "invalid events_refused");
 }
 
+/// Rules that are not known may bring bodies that cannot be read: the block that activates them was once skipped for its
+/// bodies, and the node went on without it.
+#[tokio::test(flavor = "multi_thread")]
+async fn newer_rules_stop_the_node_even_where_bodies_cannot_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = new_log(&dir.path().join("log")).await;
+    let node = open(&dir.path().join("state"), &log).await;
+    let (mut one, two) = (Author::new(1, genesis().0), Author::new(2, genesis().0));
+    let head = node.seal(&[one.move_rules(&two, 2, chaoschain_schemas::Height(2))]).await;
+    for (version, ahead, committed) in [(2, 2, true), (1, 0, false), (2, 1, true)] {
+        let message = with_body(&node, version, ahead, committed);
+        let sequence = log.append(log.tip().await.unwrap(), message.into()).await.unwrap();
+        let stopped = node.projection.wait_cursor(sequence).await;
+        if ahead != 1 {
+            assert_eq!(stopped, Ok(()), "no block of ours would stand there");
+            continue;
+        }
+        let Err(Condition::Degraded { code, .. }) = stopped else { panic!("the node goes on") };
+        assert_eq!(code, "rules_unknown");
+    }
+    assert_eq!(node.projection.head().hash, head.hash);
+    node.close().await;
+}
+
 /// Whoever carries a block to the log could put other events under its header; no producer has signed those.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newer_body_that_the_header_does_not_commit_to_stops_nobody() {

@@ -14,9 +14,11 @@ use chaoschain_projector::{
     BlockLimits, Confirmed, Head, OpenError, Producer, Projection, ProjectionOptions, Verdict, seal_genesis,
 };
 use chaoschain_schemas::control::{
-    GENESIS_VERSION, Genesis, GenesisAccount, KeyRotation, Parameters, Role, kind,
+    GENESIS_VERSION, Genesis, GenesisAccount, KeyRotation, ParameterChange, Parameters, Role, kind,
 };
-use chaoschain_schemas::{AccountId, BODY_VERSION, Body, ChainId, CodecError, Sequence, Timestamp, codec};
+use chaoschain_schemas::{
+    AccountId, BODY_VERSION, Body, ChainId, CodecError, Height, Sequence, Timestamp, codec,
+};
 use chaoschain_state::domain::{BlockContext, Domain, EventContext, KindSpec, Machine, ReadError, ReadSpec};
 use chaoschain_state::{Changes, Key, Rejection, View};
 use serde::{Deserialize, Serialize};
@@ -159,13 +161,20 @@ impl Author {
     }
 
     fn sign_with(&mut self, kind: u16, payload: Vec<u8>, further: &[&SecretKey]) -> VerifiedEnvelope {
-        let body = Body {
+        let body = self.body(kind, payload);
+        let keys = std::iter::once(&*self.key).chain(further.iter().copied());
+        sign(&body, &keys.map(|key| (self.id, key)).collect::<Vec<_>>()).unwrap()
+    }
+
+    fn body(&mut self, kind: u16, payload: Vec<u8>) -> Body {
+        self.nonce += 1;
+        Body {
             version: BODY_VERSION,
             chain: self.chain,
             epoch: 0,
             author: self.id,
             lane: 0,
-            nonce: self.nonce,
+            nonce: self.nonce - 1,
             valid_until: Timestamp(START.0 + 60_000_000),
             occurred_at: None,
             correlation: None,
@@ -174,10 +183,7 @@ impl Author {
             attachment: None,
             kind,
             payload: payload.into(),
-        };
-        self.nonce += 1;
-        let keys = std::iter::once(&*self.key).chain(further.iter().copied());
-        sign(&body, &keys.map(|key| (self.id, key)).collect::<Vec<_>>()).unwrap()
+        }
     }
 
     /// Replaces the author's key by that of this number.
@@ -187,6 +193,14 @@ impl Author {
         let event = self.sign_with(kind::KEY_ROTATION, payload, &[&new]);
         self.key = new;
         event
+    }
+
+    /// Moves to this version of the rules, together with another validator.
+    pub fn move_rules(&mut self, with: &Self, rules: u16, at: Height) -> VerifiedEnvelope {
+        let change =
+            ParameterChange { at, kernel: None, domain: None, rules: Some(rules), reason: "newer".into() };
+        let body = self.body(kind::PARAMETER_CHANGE, codec::encode(&change));
+        sign(&body, &[(self.id, &*self.key), (with.id, &*with.key)]).unwrap()
     }
 
     pub fn register(&mut self) -> VerifiedEnvelope {

@@ -15,9 +15,10 @@ mod standing;
 
 use chaoschain_schemas::control::{Account, AccountRegistration, Role, kind};
 use chaoschain_schemas::limits::{DOMAIN_PARAMETERS_BYTES_MAX, REASON_BYTES_MAX};
-use chaoschain_schemas::{AccountId, Body, CodecError, EventAddress, PartySignature, TransitionId};
+use chaoschain_schemas::{AccountId, Body, CodecError, EventAddress, PartySignature, TransitionId, codec};
 
 use crate::domain::{BlockContext, KindSpec, Machine, MachineEvent, ReadSpec, check_parties};
+use crate::forest::StateVersion;
 use crate::key::{CONTROL, Key};
 use crate::rejection::Rejection;
 use crate::view::Changes;
@@ -31,9 +32,12 @@ pub use shown::{read, record_to_json, transition_from_json, transition_to_json};
 pub mod keys {
     use super::{AccountId, CONTROL, Key};
 
+    /// What an account's key starts with; its id follows.
+    pub(super) const ACCOUNT: u8 = 0x01;
+
     /// An account.
     pub fn account(id: &AccountId) -> Key {
-        Key::new(CONTROL, &[&[0x01], id.as_bytes()])
+        Key::new(CONTROL, &[&[ACCOUNT], id.as_bytes()])
     }
 
     /// The kernel's parameters.
@@ -146,6 +150,16 @@ pub fn kind_named(machine: &dyn Machine, name: &str) -> Option<&'static KindSpec
 /// Whether `account` may seal blocks.
 pub fn may_produce(account: &Account) -> bool {
     account.role == Role::Producer && !account.suspended
+}
+
+/// All accounts that may seal blocks, ascending. Looks at every account there is: not for a rule, nor for a request.
+pub fn producers(state: &StateVersion) -> impl Iterator<Item = (AccountId, Account)> {
+    let records = state.tree(CONTROL).into_iter().flat_map(|tree| tree.iter());
+    records.filter_map(|(key, value)| {
+        let id = AccountId::new(key.strip_prefix(&[keys::ACCOUNT])?.try_into().ok()?);
+        let account = codec::decode_trusted::<Account>(&value).ok()?;
+        may_produce(&account).then_some((id, account))
+    })
 }
 
 /// Decides whether a transition is acceptable at `address` and carries it out; with `dry`, only decides.
