@@ -10,7 +10,7 @@ use std::sync::Arc;
 use attestations_support::*;
 use chaoschain_events::attest::{Board, LocalBoard, check_attestation, sign_attestation};
 use chaoschain_events::log::EventLog;
-use chaoschain_projector::{Condition, FILE_NAME, Head, StoreError};
+use chaoschain_projector::{Condition, FILE_NAME, Head, Producer, StoreError};
 use chaoschain_schemas::{
     Attestation, Blob, ChainId, FinalityProof, Hash, Header, Height, ProofFile, Signature,
 };
@@ -130,6 +130,41 @@ async fn more_than_two_thirds_make_a_block_and_its_ancestors_final() {
         said.iter().map(|word| (word.weight, word.on_chain, word.equivocated)).collect::<Vec<_>>(),
         [(1, true, false); 4]
     );
+    world.node.close().await;
+}
+
+/// A proof has one word of a key at a height. Two validators with one key once broke every proof that named both.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_validators_with_one_key_a_proof_has_one_word_at_a_height() {
+    let mut world = world(0).await;
+    let mut twin = Author { chain: chain(), ..Author::new(3, chain()) };
+    assert_eq!(twin.id, validator(1).account);
+    let head = world.node.seal(&[twin.rotate(2)]).await;
+    world.heads.push(head);
+    world.seal().await;
+    world.seal().await;
+    let twin = Producer { key: validator(0).key, ..validator(1) };
+    let say = |height: usize| world.board.post(&attest(&twin, &world.heads[height]));
+    world.say(0, 2);
+    say(2);
+    world.say(2, 2);
+    while world.node.projection.attestations().status().heard < 3 {
+        tokio::task::yield_now().await;
+    }
+    // Three of four, and only two of them fit into a proof.
+    assert_eq!(world.finalized(), None);
+    world.say(3, 2);
+    world.final_at(2).await;
+    let proof =
+        |height| world.node.projection.attestations().finality_proof(Height(height)).unwrap().unwrap();
+    world.check(&proof(2), 2);
+    world.check(&proof(1), 1);
+    // At two heights both fit.
+    world.say(0, 3);
+    world.say(2, 3);
+    world.say(3, 3);
+    world.final_at(3).await;
+    world.check(&proof(3), 3);
     world.node.close().await;
 }
 

@@ -24,7 +24,7 @@ mod history;
 mod tracker;
 mod weights;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -273,8 +273,8 @@ impl Attestations {
         let newer = finalized
             .into_iter()
             .rev()
-            .find(|reached| before.is_none_or(|before| before < reached.height))
-            .and_then(|reached| known.checkpoint_at(&reached, &hash_at));
+            .filter(|reached| before.is_none_or(|before| before < reached.height))
+            .find_map(|reached| known.checkpoint_at(&reached, &hash_at));
         let newest = newer.as_ref().map(|checkpoint| checkpoint.point.height).or(before);
         // First, so that whoever sees what is final sees no less attested.
         self.0.highest_attested.store(highest.max(newest.unwrap_or(Height(0))).0, Ordering::Release);
@@ -289,6 +289,7 @@ impl Attestations {
 }
 
 impl Known {
+    /// What proves that the block is final; `None` when no proof has room for what does.
     fn checkpoint_at(
         &self,
         reached: &Reached,
@@ -306,13 +307,20 @@ impl Known {
         // The weightiest first, so that the fewest make it final.
         covering.sort_by_key(|(weight, _)| std::cmp::Reverse(*weight));
         let (total, mut sum) = (electorate.total, 0_u64);
-        let mut attestations = Vec::new();
+        let mut attestations: Vec<SignedAttestation> = Vec::new();
+        let mut signed = BTreeSet::new();
         for (weight, word) in covering {
             if Share::TwoThirds.is_exceeded(sum, total) {
                 break;
             }
-            sum = sum.saturating_add(weight);
-            attestations.push(word.signed.clone());
+            // A proof has one word of a key and a height; of two validators with one key the heavier's.
+            if signed.insert((word.height, word.signed.key)) {
+                sum = sum.saturating_add(weight);
+                attestations.push(word.signed.clone());
+            }
+        }
+        if !Share::TwoThirds.is_exceeded(sum, total) {
+            return None;
         }
         let point = FinalPoint { height, header_hash, weight, total };
         Some(Checkpoint { point, attestations })
