@@ -108,6 +108,29 @@ async fn what_is_due_is_handled_without_events() {
     node.shut_down().await;
 }
 
+/// With a block for each of them, a thousand things that become due within a minute would be a thousand blocks.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_becomes_due_one_by_one_is_gathered() {
+    const SCATTERED: u64 = 4;
+    let node = node().await;
+    for nth in 0..=SCATTERED {
+        node.set(1, nth, after(HOUR + nth), 1).await;
+    }
+    node.clock.set(after(HOUR));
+    let mut heads = node.projection.subscribe();
+    let first =
+        heads.wait_for(|head| head.header.event_count == 0 && head.height().0 > 0).await.unwrap().height();
+    let begun = std::time::Instant::now();
+    for nth in 1..=SCATTERED {
+        node.clock.set(after(HOUR + nth));
+    }
+    let head = nothing_due(&node.projection).await;
+    assert_eq!(node.rung(1 + SCATTERED as usize).await, [(first, 1), (head.height(), SCATTERED as usize)]);
+    assert_eq!(head.height(), first.next());
+    assert!(begun.elapsed() > Duration::from_millis(900), "{:?}", begun.elapsed());
+    node.shut_down().await;
+}
+
 /// A step of block time is a day at most, so far away takes several blocks; no more than that.
 #[tokio::test(flavor = "multi_thread")]
 async fn block_time_goes_as_far_as_something_is_due_and_no_further() {

@@ -4,19 +4,28 @@
 //! no events come, the producer seals a block of none, again and again until nothing that is due is left: block time
 //! follows the clock by bounded steps, and a block handles a bounded share. A chain on which nothing is due writes nothing.
 //!
+//! A backlog, or block time that is more than a step behind, is worked off block upon block. What becomes due one by one is
+//! gathered: such blocks keep [`HEARTBEAT_INTERVAL`] from the block before them.
+//!
 //! Any one of several services will do. The one that sealed the newest block goes first; the others leave it time to, and
 //! ask the log how far it goes before they step in.
 
 use std::time::{Duration, Instant};
 
+use chaoschain_projector::Head;
+use chaoschain_projector::fold::next_context;
 use chaoschain_schemas::{Hash, Timestamp};
 use chaoschain_state::BaseView;
 
 use super::BlockProducer;
 use crate::append;
 
-/// How long at least between a block and an empty one after it.
-pub(super) const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(50);
+/// How long at least between a block and an empty one after it, for what has become due since.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
+/// The same where the block before has left something due.
+const BACKLOG_INTERVAL: Duration = Duration::from_millis(50);
+/// How long other services leave to the one that sealed the newest block, and at most as long again.
+const STEP_IN_AFTER: Duration = Duration::from_millis(50);
 /// After how long at most the clock is looked at again while something waits for it: it may have been set.
 const CLOCK_LOOK_MAX: Duration = Duration::from_secs(1);
 
@@ -65,8 +74,8 @@ impl BlockProducer {
         }
         let is_ours = head.header.producer == self.producer.account;
         let due_since = *self.heartbeat.due_since.get_or_insert(now);
-        let turn = due_since.max(self.heartbeat.seen + HEARTBEAT_INTERVAL);
-        let turn = if is_ours { turn } else { turn + HEARTBEAT_INTERVAL + self.part_of(HEARTBEAT_INTERVAL) };
+        let turn = due_since.max(self.heartbeat.seen + self.interval(&head, next, reached));
+        let turn = if is_ours { turn } else { turn + STEP_IN_AFTER + self.part_of(STEP_IN_AFTER) };
         let at = self.not_before.map_or(turn, |not_before| turn.max(not_before));
         self.heartbeat.wake = Some(at);
         if at > now {
@@ -79,5 +88,12 @@ impl BlockProducer {
             return false;
         }
         true
+    }
+
+    /// How long an empty block keeps from `head` that is sealed for what is due at `next`, when the clock is at `clock`.
+    fn interval(&self, head: &Head, next: Timestamp, clock: Timestamp) -> Duration {
+        let context = next_context(head, &**self.shared.projection.machine(), clock);
+        let behind = context.is_ok_and(|context| context.now < clock);
+        if behind || next <= head.header.timestamp { BACKLOG_INTERVAL } else { HEARTBEAT_INTERVAL }
     }
 }
