@@ -78,15 +78,17 @@ pub enum QueryError {
     },
     /// The witness is larger than anyone reads.
     #[error(
-        "the witness of block {height} has {bytes} bytes, more than the {max} that are read: replay the log to check it"
+        "the witness of block {height} has {size} {unit}, more than the {max} that are read: replay the log to check it"
     )]
     WitnessTooLarge {
         /// The block.
         height: Height,
         /// What it takes.
-        bytes: usize,
+        size: usize,
         /// What is read.
         max: usize,
+        /// Of what: bytes, or elements of trees.
+        unit: &'static str,
     },
     /// As many answers of this sort are being made as may be at once; ask again.
     #[error("{0} witnesses are being made already: try again")]

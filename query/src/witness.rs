@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use chaoschain_events::block::VerifiedBlock;
 use chaoschain_projector::witness_of;
-use chaoschain_schemas::limits::WITNESS_BYTES_MAX;
-use chaoschain_schemas::{Height, codec};
+use chaoschain_schemas::limits::{WITNESS_BYTES_MAX, WITNESS_ELEMENTS_MAX};
+use chaoschain_schemas::{Height, WitnessFile, codec};
+use chaoschain_state::merkle::element_count;
 
 use crate::error::QueryError;
 use crate::query::{Ask, Query, node};
@@ -42,13 +43,60 @@ impl Query {
             // Whoever asked may be gone: the place is taken as long as the work goes on.
             let _place = place;
             let block = VerifiedBlock::verify(message).map_err(|error| node("log_changed", &error))?;
-            let bytes = codec::encode(&witness_of(&*machine, &parent, &block, finality));
-            let max = WITNESS_BYTES_MAX;
-            match bytes.len() {
-                ..=WITNESS_BYTES_MAX => Ok(bytes),
-                bytes => Err(QueryError::WitnessTooLarge { height, bytes, max }),
-            }
+            written(height, &witness_of(&*machine, &parent, &block, finality))
         });
         made.await.map_err(|error| node("witness_failed", &error))?
+    }
+}
+
+/// The file, if a verifier reads it.
+fn written(height: Height, file: &WitnessFile) -> Result<Vec<u8>, QueryError> {
+    let too_large = |size, max, unit| QueryError::WitnessTooLarge { height, size, max, unit };
+    let elements = file.sub_trees.iter().map(|part| element_count(&part.tree)).sum();
+    if elements > WITNESS_ELEMENTS_MAX {
+        return Err(too_large(elements, WITNESS_ELEMENTS_MAX, "elements"));
+    }
+    let bytes = codec::encode(file);
+    match bytes.len() {
+        ..=WITNESS_BYTES_MAX => Ok(bytes),
+        size => Err(too_large(size, WITNESS_BYTES_MAX, "bytes")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chaoschain_schemas::{Blob, SignedHeader, SubTreeProof, WITNESS_VERSION};
+
+    use super::*;
+
+    /// As many elements as are read, each the shortest there is, were once written in any number.
+    #[test]
+    fn what_no_verifier_reads_is_not_written() {
+        let witness = |elements: usize, bytes: usize| WitnessFile {
+            version: WITNESS_VERSION,
+            parent: SignedHeader {
+                header: Blob::default(),
+                key: Default::default(),
+                signature: chaoschain_schemas::Signature::new([0; 64]),
+            },
+            block: vec![0; bytes].into(),
+            blocks: Blob::default(),
+            sub_trees: vec![SubTreeProof {
+                sub_tree: 2,
+                tree: [2, 0, 0].repeat(elements).into(),
+                records: Vec::new(),
+            }],
+            finality: None,
+        };
+        let refused = |elements, bytes| match written(Height(7), &witness(elements, bytes)) {
+            Err(QueryError::WitnessTooLarge { unit, .. }) => Some(unit),
+            other => {
+                assert!(other.is_ok());
+                None
+            }
+        };
+        assert_eq!(refused(WITNESS_ELEMENTS_MAX, 0), None);
+        assert_eq!(refused(WITNESS_ELEMENTS_MAX + 1, 0), Some("elements"));
+        assert_eq!(refused(1, WITNESS_BYTES_MAX), Some("bytes"));
     }
 }

@@ -46,8 +46,9 @@ pub const REASON_BYTES_MAX: usize = 256;
 pub const SCHEDULED_MAX: usize = 16;
 /// How far ahead of its event's block a change may be scheduled, blocks.
 pub const SCHEDULE_AHEAD_MAX: u64 = 10_000_000;
-/// The least that a chain may let block time advance at once: less, and no clock could be followed.
-pub const TIME_STEP_MIN: Micros = Micros::from_secs(1);
+/// The least that a chain may let block time advance at once: an hour. After an idle span block time comes up to the clock by
+/// steps of empty blocks, and nothing else is sealed until it has: with steps of a second, a day would take 86,400 blocks.
+pub const TIME_STEP_MIN: Micros = Micros::from_secs(3600);
 /// The most that a chain may let block time advance at once: a hundred years, for imports.
 pub const TIME_STEP_MAX: Micros = Micros::from_secs(100 * 365 * 24 * 3600);
 /// The shortest bound on how far ahead of block time `valid_until` may lie: less, and nobody could submit.
@@ -59,8 +60,10 @@ pub const AUTHOR_WINDOW_MIN: Micros = Micros::from_secs(1);
 /// The longest window in which an author's transitions are counted: a day.
 pub const AUTHOR_WINDOW_MAX: Micros = Micros::from_secs(24 * 3600);
 /// The largest witness of a block that is written and read, bytes. A block of 8,192 events of the society over a state of a
-/// million records needs a tenth of it; what can exceed it is made of thousands of events that each read other large records.
-pub const WITNESS_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// million records needs a few MiB. The dearest blocks there are stay below: 680 interactions, as many as a block has room
+/// for, with 32 targets each and profiles of up to 5 KiB show about 105 MiB, 16 conflict reports with 1,024 draws each
+/// about 84 MiB.
+pub const WITNESS_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// The most elements (leaves, nodes, hashes) that all pruned trees of a witness have together.
 pub const WITNESS_ELEMENTS_MAX: usize = 1024 * 1024;
 

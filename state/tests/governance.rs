@@ -277,7 +277,7 @@ fn decisions_are_of_their_form() {
         reason(REASON_BYTES_MAX + 1),
         change_of(&quorum, &change(9)),
         change_of(&quorum, &reasonless),
-        kernel(|it| it.time_step_max = Micros(999_999)),
+        kernel(|it| it.time_step_max = Micros::from_secs(3599)),
         kernel(|it| it.time_step_max = Micros(u64::MAX)),
         kernel(|it| it.valid_until_max = Micros(999_999)),
         kernel(|it| it.valid_until_max = Micros(u64::MAX)),

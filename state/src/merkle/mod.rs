@@ -44,7 +44,7 @@ use chaoschain_schemas::{Hash, Purpose, limits};
 pub use blocks::{Frontier, FrontierError};
 pub use compare::Difference;
 pub use listed::prove_entry;
-pub use proof::{Incomplete, Lookup, ProofError, ProofLimits, Pruned};
+pub use proof::{Incomplete, Lookup, ProofError, ProofLimits, Pruned, element_count};
 pub use prove::{RangeProof, Shown};
 pub use pruned::PrunedError;
 pub use region::{Region, RegionError, SPREAD_DEPTH_MAX};

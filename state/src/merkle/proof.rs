@@ -132,6 +132,8 @@ pub struct Pruned {
 pub(super) mod write {
     use chaoschain_schemas::Hash;
 
+    /// What a parent commits to of a hash, bytes.
+    pub(in super::super) const SHORT_BYTES: usize = 31;
     pub(in super::super) const HASH: u8 = 0;
     pub(in super::super) const LEAF: u8 = 1;
     pub(in super::super) const NODE: u8 = 2;
@@ -278,6 +280,24 @@ impl Pruned {
         }
         known.into_iter()
     }
+}
+
+/// How many leaves, nodes and hashes are in the bytes of a proof that [`Pruned::encode`] or a tree wrote; the form is not
+/// checked.
+pub fn element_count(mut bytes: &[u8]) -> usize {
+    let mut count = 0;
+    while let [tag, rest @ ..] = bytes {
+        let length = match (*tag, rest) {
+            (write::HASH, _) => write::SHORT_BYTES,
+            (write::LEAF, [high, low, ..]) => {
+                2 + usize::from(u16::from_be_bytes([*high, *low])) + size_of::<Hash>()
+            }
+            _ => size_of::<u16>(),
+        };
+        bytes = rest.get(length..).unwrap_or_default();
+        count += 1;
+    }
+    count
 }
 
 /// Where all keys of a pruned sub-tree lie, seen from a bound.
