@@ -1,5 +1,6 @@
 //! `verify`: proofs, blocks and evidence, offline, against what is trusted.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use chaoschain_query::verify::{
@@ -291,11 +292,13 @@ fn read_trust(path: &Path) -> Outcome<Trust> {
 /// Reads a file that may have so many bytes.
 pub(crate) fn read_bounded(path: &Path, bytes_max: u64) -> Outcome<Vec<u8>> {
     let failed = |error: std::io::Error| CliError::file("read", path, &error);
-    let bytes = std::fs::metadata(path).map_err(failed)?.len();
-    if bytes > bytes_max {
-        let message =
-            format!("{} has {bytes} bytes, more than the {bytes_max} such a file may have", path.display());
+    let mut bytes = Vec::new();
+    // Not by the length that is told: a pipe or a device has none.
+    let file = std::fs::File::open(path).map_err(failed)?;
+    file.take(bytes_max + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > bytes_max {
+        let message = format!("{} has more than the {bytes_max} bytes such a file may have", path.display());
         return Err(CliError::usage("file_too_large", message));
     }
-    std::fs::read(path).map_err(failed)
+    Ok(bytes)
 }
