@@ -353,24 +353,19 @@ fn conflicts(vectors: &mut Vectors) {
         outcome: None,
     };
     vectors.add("record Conflict", &alliances);
+    // What an outcome says follows from the opinions: at its deadline the heaviest wins, since a third has spoken.
     let outcome = ConflictOutcome {
         option: Some(1),
         by: DecidedBy::Deadline,
-        at: NOW,
+        at: alliances.deadline,
         height: Height(9),
         weights: vec![0, 1_000_000],
         total: 3_000_000,
         competing: vec![0, 1],
     };
     vectors.add("record Conflict", &Conflict { outcome: Some(outcome.clone()), ..alliances.clone() });
-    let none = Vec::new();
-    let lapsed = ConflictOutcome {
-        option: None,
-        by: DecidedBy::Lapse,
-        weights: vec![0, 0],
-        competing: none,
-        ..outcome
-    };
+    // Both alliances were over by then: what was said is counted, and nobody wins.
+    let lapsed = ConflictOutcome { option: None, by: DecidedBy::Lapse, competing: Vec::new(), ..outcome };
     vectors.add("record Conflict", &Conflict { outcome: Some(lapsed), ..alliances.clone() });
     for claim in claims() {
         let fact = ContestedFact { agent: agent(2), field: claim.field().unwrap() };
