@@ -43,4 +43,5 @@ fmt:
 
 # Write the golden vectors anew: changes a frozen format, so say why
 golden:
-    CHAOSCHAIN_GOLDEN=write cargo test -p chaoschain-schemas -p chaoschain-events -p chaoschain-state -p chaoschain-query golden
+    CHAOSCHAIN_GOLDEN=write cargo test -p chaoschain-schemas -p chaoschain-events -p chaoschain-state -p chaoschain-query \
+        -p chaoschain-society --test 'golden*' --test merkle_golden --test witness --test formulas

@@ -1,6 +1,6 @@
 """Holds the client against the vectors: `python vectors.py ../../schemas/golden` prints how many of each file hold.
 
-The examples of docs/domain.md are counted, too.
+The examples of docs/domain.md are counted, too, and so are the vectors of its formulas, which are the society's own.
 """
 
 import copy
@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import examples
+import figures
 from chaoschain_client import formats, society
 from chaoschain_client.codec import Bytes, Flag, Int, List, Optional, Refused, Text, decode, encode
 from chaoschain_client.formats import account_of, attachment, keyed, name_hash, open_envelope, tag
@@ -18,6 +19,7 @@ from chaoschain_client.society import KINDS, LAYOUT, RECORDS
 from chaoschain_client.tree import Pruned, leaf_hash, node_hash, root_of, state_root
 from examples import same
 
+FORMULAS = "../../society/golden/formulas.json"
 SPOILED_EVERY = 5
 TYPES = {
     "unsigned": Int(), "signed": Int(-(2**63), 2**63 - 1), "flag": Flag(), "text": Text(), "bytes": Bytes(),
@@ -349,15 +351,16 @@ def run(folder):
     per_file = {
         "codec.json": lambda vector, _: codec(vector), "society.json": lambda vector, _: of_society(vector),
         "transition.json": transition, "genesis.json": block, "block.json": block, "proof-v1.json": proof,
-        "proof.json": proof, "witness.json": witness,
+        "proof.json": proof, "witness.json": witness, FORMULAS: lambda vector, _: figures.check(vector),
     }
     for file, check in per_file.items():
         for vector in load(file):
             try:
                 check(vector, state)
             except Exception as error:
-                raise AssertionError(f"{file}: {vector.get('name', vector.get('hex'))}: {error}") from error
-            counts[file] = counts.get(file, 0) + 1
+                name = vector.get("name") or vector.get("hex") or vector
+                raise AssertionError(f"{file}: {name}: {error}") from error
+            counts[Path(file).name] = counts.get(Path(file).name, 0) + 1
     forge(state)
     for name, tree in ill_formed().items():
         try:

@@ -71,6 +71,8 @@ fn the_vectors_hold() {
         assert!(counts[name].as_u64().unwrap_or(0) >= least, "{name}: {counts}");
     }
     assert_eq!(counts["domain.md"], 10, "{counts}");
+    let formulas: Json = serde_json::from_str(include_str!("../../society/golden/formulas.json")).unwrap();
+    assert_eq!(counts["formulas.json"], formulas.as_array().unwrap().len(), "{counts}");
 }
 
 #[test]

@@ -24,8 +24,12 @@ def rated(reputation, rating, author):
 
 def met(trust, sentiment, drama, boost=0):
     """An author's trust in a target after an interaction."""
-    louder = min(10, drama + 10 * boost // ONE)
-    return held(trust + _louder(times(sentiment, 100_000), louder))
+    return held(trust + _louder(times(sentiment, 100_000), boosted(drama, boost)))
+
+
+def boosted(drama, boost):
+    """How loud drama is that alliances boost."""
+    return min(10, drama + 10 * boost // ONE)
 
 
 def betrayed(trust, drama):
@@ -40,10 +44,12 @@ def _louder(step, drama):
 
 def strength(reputations, trusts, influences, left, duration):
     """An alliance's strength: of its members, of their views around the ring, and of the time that is left."""
-    members = sum(reputations) // len(reputations)
-    interactions = sum(trusts) // len(trusts)
-    memes = sum(influences) // len(influences)
-    return times(times(times(members, interactions), memes), ONE * left // duration)
+    factors = times(times(mean(reputations), mean(trusts)), mean(influences))
+    return times(factors, ONE * left // duration)
+
+
+def mean(scores):
+    return sum(scores) // len(scores)
 
 
 def reaction_kind(score):
