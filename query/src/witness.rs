@@ -76,7 +76,7 @@ mod tests {
             version: WITNESS_VERSION,
             parent: SignedHeader {
                 header: Blob::default(),
-                key: Default::default(),
+                key: chaoschain_schemas::PublicKey::new([0; 32]),
                 signature: chaoschain_schemas::Signature::new([0; 64]),
             },
             block: vec![0; bytes].into(),

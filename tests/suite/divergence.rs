@@ -118,19 +118,7 @@ fn a_node_that_computes_wrong_is_told_apart_and_healed() {
     assert_eq!(key["key"], hex(keys::agent(&victim).as_bytes()));
     assert_eq!(key["our_record"]["reputation"], "1", "{key}");
     assert_eq!(key["their_record"]["reputation"], "0.5", "{key}");
-    let root = |side: &str| {
-        let sub_trees = diverged["sub_trees"].as_array().unwrap();
-        let sub_tree = sub_trees.iter().find(|one| one["number"] == key["sub_tree"]);
-        sub_tree.unwrap()[side].as_str().unwrap().to_owned()
-    };
-    assert_ne!(root("our_root"), root("their_root"));
-    assert_eq!(root("their_root"), root("committed_root"));
-    for (proof, root, reputation) in
-        [("our_proof", root("our_root"), Fixed::ONE), ("their_proof", root("their_root"), Fixed::HALF)]
-    {
-        let agent: Agent = codec::decode_trusted(&proven(&key[proof], &root, &victim)).unwrap();
-        assert_eq!(agent.reputation, reputation, "{proof}");
-    }
+    check_proofs(diverged, key, &victim);
     assert!(found["requests"].as_u64().unwrap() <= REQUESTS_MAX, "{found}");
     let written: Json = serde_json::from_str(&std::fs::read_to_string(&report).unwrap()).unwrap();
     assert_eq!(written["found"], found["found"]);
@@ -157,14 +145,7 @@ fn a_node_that_computes_wrong_is_told_apart_and_healed() {
     // What was computed outlives the process.
     let evidence = status["projection"]["condition"]["evidence"].as_str();
     let evidence = PathBuf::from(evidence.unwrap_or_else(|| panic!("{status}")));
-    let wrong = |evidence: &Path| {
-        let report: Json = serde_json::from_str(&std::fs::read_to_string(evidence).unwrap()).unwrap();
-        let records = report["computed"]["changes"]["records"].as_array().unwrap().clone();
-        let key = hex(keys::agent(&victim).as_bytes());
-        let record = records.into_iter().find(|record| record["key"] == *key).unwrap();
-        (record["before_record"]["reputation"].clone(), record["after_record"]["reputation"].clone())
-    };
-    assert_eq!(wrong(&evidence), (value!("0.5"), value!("1")));
+    assert_eq!(computed(&evidence, &victim), (value!("0.5"), value!("1")));
 
     // Not while the node runs; and with the wrong program it comes to the same, and changes nothing.
     let resync = ["resync", "--dir", text(&member.dir)];
@@ -187,7 +168,7 @@ fn a_node_that_computes_wrong_is_told_apart_and_healed() {
     let kept: Vec<PathBuf> = serde_json::from_value(done["evidence"].clone()).unwrap();
     let name = evidence.file_name().unwrap().to_str().unwrap();
     assert_eq!(kept, [aside.join(name), aside.join(format!("replay-{name}"))]);
-    assert!(kept.iter().all(|evidence| wrong(evidence).1 == "1"));
+    assert!(kept.iter().all(|evidence| computed(evidence, &victim).1 == "1"));
     assert_eq!(std::fs::read(&last_signed).unwrap(), signed, "what was signed is what was signed");
 
     // With the right program it catches up and attests again.
@@ -211,6 +192,30 @@ fn a_node_that_computes_wrong_is_told_apart_and_healed() {
     for node in honest.iter().chain([&healed, reader, other]) {
         assert_eq!(node.get("/readyz").0, 200);
     }
+}
+
+/// Holds both proofs of a key against the roots that the report names, and for what they show.
+fn check_proofs(diverged: &Json, key: &Json, victim: &AccountId) {
+    let sub_trees = diverged["sub_trees"].as_array().unwrap();
+    let sub_tree = sub_trees.iter().find(|one| one["number"] == key["sub_tree"]).unwrap();
+    assert_ne!(sub_tree["our_root"], sub_tree["their_root"]);
+    assert_eq!(sub_tree["their_root"], sub_tree["committed_root"]);
+    for (proof, root, reputation) in
+        [("our_proof", "our_root", Fixed::ONE), ("their_proof", "their_root", Fixed::HALF)]
+    {
+        let shown = proven(&key[proof], sub_tree[root].as_str().unwrap(), victim);
+        let agent: Agent = codec::decode_trusted(&shown).unwrap();
+        assert_eq!(agent.reputation, reputation, "{proof}");
+    }
+}
+
+/// What a node computed of `agent` before and after the block at which it stopped, as its evidence says.
+fn computed(evidence: &Path, agent: &AccountId) -> (Json, Json) {
+    let report: Json = serde_json::from_str(&std::fs::read_to_string(evidence).unwrap()).unwrap();
+    let records = report["computed"]["changes"]["records"].as_array().unwrap();
+    let key = hex(keys::agent(agent).as_bytes());
+    let record = records.iter().find(|record| record["key"] == *key).unwrap();
+    (record["before_record"]["reputation"].clone(), record["after_record"]["reputation"].clone())
 }
 
 /// The value that a proof shows of `agent`, which has to hold against the root of its sub-tree.

@@ -63,7 +63,8 @@ pub(crate) fn run(run: &Run<'_>, args: &Args) -> Outcome {
     let until = Instant::now() + COMPARISON_MAX;
     let mut ours = HttpPeer::at(&config.node, &config, until)?;
     let mut theirs = HttpPeer::at(&args.peer, &config, until)?;
-    let report = compare_within(COMPARISON_MAX, &mut ours, &mut theirs).map_err(not_compared)?;
+    let report =
+        compare_within(COMPARISON_MAX, &mut ours, &mut theirs).map_err(|error| not_compared(&error))?;
     let whole = whole(run, &report, [&config.node, &args.peer]);
     if let Some(file) = &args.out {
         write_private(file, format!("{whole:#}\n").as_bytes())?;
@@ -132,7 +133,7 @@ impl Peer for HttpPeer {
     }
 }
 
-fn not_compared(error: DiffError) -> CliError {
+fn not_compared(error: &DiffError) -> CliError {
     let told = |exit| CliError::new(exit, error.code().to_owned(), error.to_string());
     match error.code() {
         "role_absent" => told(Exit::Usage).hint("ask a node with the role query"),
@@ -427,7 +428,7 @@ mod tests {
         assert_eq!(exit(refuse), Err(Exit::Corrupt));
         let of_peer = |code: &str| {
             let error = PeerError { code: code.into(), message: "no".into() };
-            not_compared(DiffError::Peer { side: Side::Theirs, what: "it".into(), error }).exit
+            not_compared(&DiffError::Peer { side: Side::Theirs, what: "it".into(), error }).exit
         };
         for (code, exit) in [
             ("height_not_retained", Exit::Unavailable),
@@ -438,10 +439,10 @@ mod tests {
             assert_eq!(of_peer(code), exit, "{code}");
         }
         let lied = DiffError::Lied { side: Side::Theirs, reason: "so".into() };
-        assert_eq!(not_compared(lied).exit, Exit::Corrupt);
+        assert_eq!(not_compared(&lied).exit, Exit::Corrupt);
         let chain = |number| ChainId::new([number; 32]);
         assert_eq!(
-            not_compared(DiffError::ChainsDiffer { ours: chain(1), theirs: chain(2) }).exit,
+            not_compared(&DiffError::ChainsDiffer { ours: chain(1), theirs: chain(2) }).exit,
             Exit::Usage
         );
     }

@@ -35,8 +35,9 @@ fn an_answer_without_end_is_broken_off() {
         let read = stream.read(&mut [0; 4096]).unwrap();
         assert!(read > 0);
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n").unwrap();
-        while stream.write_all(&[b' '; 65_536]).is_ok() {
-            sent += 65_536;
+        let blanks = vec![b' '; 65_536];
+        while stream.write_all(&blanks).is_ok() {
+            sent += blanks.len();
         }
         sent
     });
@@ -44,7 +45,7 @@ fn an_answer_without_end_is_broken_off() {
     let started = Instant::now();
     let told = bench.fails(&["diff", "http://127.0.0.1:1", "--node", &peer]);
     assert!(told.starts_with("exit 3\nerror[answer_malformed]") && told.contains("more than"), "{told}");
-    assert!(started.elapsed() < Duration::from_secs(60));
+    assert!(started.elapsed() < Duration::from_mins(1));
     let sent = serving.join().unwrap();
     // What is on its way in buffers is not read.
     assert!(sent < 32 << 20, "{sent} bytes were taken");

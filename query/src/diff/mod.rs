@@ -356,10 +356,10 @@ fn compared(
         <[_; 2]>::try_from(both).unwrap_or_else(|_| unreachable!("both were asked"));
     if ours.state_root == theirs.state_root {
         let (committed_root, computed_root) = (header.state_root, ours.state_root);
-        return Ok(match is_committed(&header, &ours) {
-            true => Found::Same { height, header_hash, states_compared: true },
-            false => Found::BothRefuse { height, header_hash, committed_root, computed_root },
-        });
+        if is_committed(&header, &ours) {
+            return Ok(Found::Same { height, header_hash, states_compared: true });
+        }
+        return Ok(Found::BothRefuse { height, header_hash, committed_root, computed_root });
     }
     let committed_by = [(Side::Ours, &ours), (Side::Theirs, &theirs)];
     let committed_by = committed_by.into_iter().find(|(_, roots)| is_committed(&header, roots));
