@@ -53,7 +53,7 @@ impl AccountArgs {
             let own = if name == SELF {
                 &mut others.own_weight
             } else {
-                &mut others.accounts.entry(key(name)?).or_insert((Role::Member, 0)).1
+                &mut others.accounts.entry(key(name)?).or_insert((Role::Validator, 0)).1
             };
             if std::mem::replace(own, weight) != 0 {
                 return Err(twice(name));
@@ -140,8 +140,11 @@ mod tests {
     #[test]
     fn named_validators_take_its_place() {
         let named = accounts(&[], &[LOW, &format!("{HIGH}=3")]).unwrap();
-        let expected =
-            [(LOW.into(), Role::Member, 1), (OWN.into(), Role::Producer, 0), (HIGH.into(), Role::Member, 3)];
+        let expected = [
+            (LOW.into(), Role::Validator, 1),
+            (OWN.into(), Role::Producer, 0),
+            (HIGH.into(), Role::Validator, 3),
+        ];
         assert_eq!(named, expected);
         let both = accounts(&[HIGH], &["self=2", HIGH]).unwrap();
         assert_eq!(both, [(OWN.into(), Role::Producer, 2), (HIGH.into(), Role::Producer, 1)]);

@@ -50,7 +50,8 @@ code_enum! {
         Member = 0,
         /// Also seals blocks.
         Producer = 1,
-        /// Also attests blocks.
+        /// Is one of those who answer for the chain without sealing blocks: a domain may let it do more than a member. What
+        /// attests and decides is the weight, whatever the role.
         Validator = 2,
     }
 }
