@@ -7,8 +7,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chaoschain_query::verify::{Trust, TrustedValidator};
 use chaoschain_query::{Ask, Query};
-use chaoschain_schemas::control::{Genesis, Role};
+use chaoschain_schemas::control::{Account, Genesis, Role};
 use chaoschain_schemas::{AccountId, ChainId, EventAddress, Height, ProofFile, PublicKey};
+use chaoschain_state::{StateVersion, control};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
@@ -20,6 +21,12 @@ use crate::error::{CliError, Exit, Outcome};
 use crate::keyfile::KeyFile;
 use crate::node::{Node, runtime};
 
+/// The most producers that are written down.
+const PRODUCERS_MAX: usize = 1024;
+/// What a node cannot be asked.
+const ONLY_OF_GENESIS: &str = "of producers only those are in it that genesis names and that still are any; those made later a node \
+                               cannot be asked for: run this on a directory that no node uses, or add their keys";
+
 /// Write down what to trust for verifying: a chain's id, domain, producers and validators
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -30,6 +37,8 @@ use crate::node::{Node, runtime};
 Give the file to others by a way they trust: whoever changes it decides what verifies. What --node writes is that node's word:
 compare the chain's id and the keys with what you know from elsewhere. Where only validators are to be believed, take the
 producers out: then nothing verifies that is not final.
+Producers that were granted their role later are found in a directory that no node uses. A node cannot be asked for them: what it
+is asked gives those of genesis that still are any.
 It needs no passphrase. While the node of a directory runs it is asked for the validators, at --node if that is not the
 configured address.")]
 pub(crate) struct Args {
@@ -48,11 +57,16 @@ pub(crate) fn run(run: &Run<'_>, args: &Args) -> Outcome {
     let flags = Flags { dir: args.dir.clone(), node: args.node.clone(), ..Flags::default() };
     let config = run.configure(flags, "warn")?;
     let (trust, note) = match (&args.dir, &args.node) {
-        (None, Some(_)) => {
-            let note = "this is the node's word: compare the chain's id and the keys with what you know from elsewhere";
-            (of_node(&config, None)?, Some(note.to_owned()))
+        (None, Some(_)) => (
+            of_node(&config, None)?,
+            Some(format!(
+                "this is the node's word: compare the chain's id and the keys with what you know from elsewhere; \
+                 {ONLY_OF_GENESIS}"
+            )),
+        ),
+        (_, Some(_)) => {
+            (of_node(&config, Some(DataDir::at(&config.dir).chain()?.id))?, Some(ONLY_OF_GENESIS.to_owned()))
         }
-        (_, Some(_)) => (of_node(&config, Some(DataDir::at(&config.dir).chain()?.id))?, None),
         (_, None) => of_dir(run, &config)?,
     };
     let json = json!(trust);
@@ -91,7 +105,7 @@ fn of_dir(run: &Run<'_>, config: &Config) -> Outcome<(Trust, Option<String>)> {
         Ok(trust) => Ok((trust, None)),
         Err(error) if matches!(&*error.code, "log_locked" | "store_locked") => {
             match of_node(config, Some(chain.id)) {
-                Ok(trust) => Ok((trust, None)),
+                Ok(trust) => Ok((trust, Some(ONLY_OF_GENESIS.to_owned()))),
                 Err(error) => {
                     let note = format!(
                         "the validators are not in it: the directory is in use, and the node at {} could not be asked ({}); \
@@ -119,6 +133,7 @@ fn of_state(run: &Run<'_>, config: &Config, dir: &DataDir, chain: &Chain) -> Out
             node.catch_up().await?;
             let query = Query::new(node.projection.clone());
             let ask = Ask { patience: Duration::ZERO, proof: true, ..Ask::default() };
+            let head = node.projection.head();
             let read = async |wanted: Wanted| match wanted {
                 Wanted::Genesis => {
                     let first = EventAddress { height: Height::GENESIS, index: 0 };
@@ -127,7 +142,9 @@ fn of_state(run: &Run<'_>, config: &Config, dir: &DataDir, chain: &Chain) -> Out
                 Wanted::Account(id) => Ok(json!(query.read("account", &[id.to_string()], &ask).await?)),
                 Wanted::Validators => Ok(json!(query.read("validators", &[], &ask).await?)),
             };
-            gather(Some(chain.id), read).await
+            let mut trust = gather(Some(chain.id), read).await?;
+            trust.producers = producers_of(&head.state)?;
+            Ok(trust)
         };
         let outcome = outcome.await;
         node.close().await;
@@ -147,6 +164,20 @@ fn of_node(config: &Config, chain: Option<ChainId>) -> Outcome<Trust> {
     runtime()?.block_on(gather(chain, read))
 }
 
+/// The keys of all who may seal blocks by this state.
+fn producers_of(state: &StateVersion) -> Outcome<Vec<PublicKey>> {
+    let mut keys: Vec<_> =
+        control::producers(state).map(|(_, account)| account.key).take(PRODUCERS_MAX + 1).collect();
+    if keys.len() > PRODUCERS_MAX {
+        let message = format!("the chain has more than {PRODUCERS_MAX} producers, the most that are written");
+        return Err(CliError::new(Exit::Refused, "producers_too_many", message)
+            .hint("write a trust file of those that you trust by hand"));
+    }
+    keys.sort_unstable();
+    keys.dedup();
+    Ok(keys)
+}
+
 /// What is asked for.
 enum Wanted {
     /// The genesis document, with its proof.
@@ -155,7 +186,8 @@ enum Wanted {
     Validators,
 }
 
-/// The genesis document is checked against the chain's id; which keys accounts have now is the word of whoever answers.
+/// The genesis document is checked against the chain's id; which keys accounts have now is the word of whoever answers. Of
+/// producers those of genesis are asked for, and taken if they still are any: nobody answers who was made one later.
 async fn gather(chain: Option<ChainId>, read: impl AsyncFn(Wanted) -> Outcome<Json>) -> Outcome<Trust> {
     let answer = read(Wanted::Genesis).await?;
     let chain = chain.map_or_else(|| field(&answer["at"]["chain"]), Ok)?;
@@ -163,8 +195,12 @@ async fn gather(chain: Option<ChainId>, read: impl AsyncFn(Wanted) -> Outcome<Js
     let mut producers: Vec<PublicKey> = Vec::new();
     for account in genesis.accounts.iter().filter(|account| account.role == Role::Producer) {
         let account = read(Wanted::Account(AccountId::from_first_key(&account.key))).await?;
-        producers.push(field(&account["value"]["key"])?);
+        let account: Account = field(&account["value"])?;
+        if control::may_produce(&account) {
+            producers.push(account.key);
+        }
     }
+    producers.sort_unstable();
     let validators: Vec<TrustedValidator> = field(&read(Wanted::Validators).await?["value"]["members"])?;
     Ok(Trust { domain: Some(genesis.domain), validators, ..Trust::in_producers(chain, producers) })
 }

@@ -126,3 +126,40 @@ fn trust_is_written_from_a_directory_or_a_node() {
     assert!(bench.fails(&["trust", "--dir", "other", "--node", &url]).contains("chain_wrong"));
     node.stop();
 }
+
+/// Keys of producers that had been demoted were once written all the same, and those granted later were not.
+#[test]
+fn trust_is_in_whoever_may_seal_now() {
+    let bench = Bench::new();
+    let made = bench.json(&["init", "--dir", "d"]);
+    let new = bench.json(&["key", "new", "new.key"]);
+    let node = bench.up("d");
+    let submit = |what: &[&str]| {
+        bench.json(&[&["submit"], what, &["--node", &node.url]].concat())["height"].as_u64().unwrap()
+    };
+    let registration = ["AgentRegistration", "--field", "personality=Chaotic", "--key", "new.key"];
+    let mut height = submit(&registration);
+    let producer = made["producer"].as_str().unwrap();
+    let grants = [(new["account"].as_str().unwrap(), "Producer", 0), (producer, "Validator", 1)];
+    for (nth, (account, role, weight)) in grants.into_iter().enumerate() {
+        // In force with the block after, which a rating that nobody needs makes.
+        let grant = json!({
+            "account": account, "role": role, "weight": weight, "sponsorships": 0, "at": height + 2,
+        });
+        submit(&["RoleGrant", "--json-body", &grant.to_string(), "--key", "d/keys/producer.key"]);
+        let subject = format!("subject={producer}");
+        let other: &[&str] = if nth == 0 {
+            &["AgentRegistration", "--field", "personality=Lawful", "--key", "d/keys/producer.key"]
+        } else {
+            &["ReputationUpdate", "--field", "rating=0.5", "--field", &subject, "--key", "new.key"]
+        };
+        height = submit(other);
+    }
+    let word = bench.json(&["trust", "--dir", "d", "--node", &node.url, "--out", "node.trust"]);
+    assert_eq!(word["trust"]["producers"], json!([]), "a node is asked for those of genesis alone");
+    assert!(word["note"].as_str().unwrap().contains("made later"), "{word}");
+    node.stop();
+    let trust = bench.json(&["trust", "--dir", "d"]);
+    assert_eq!(trust["producers"], json!([new["public_key"]]));
+    assert_eq!(trust["validators"][0]["account"], made["producer"]);
+}
