@@ -100,6 +100,12 @@ pub(crate) type Verdict = Result<(), &'static str>;
 
 impl Chain {
     pub(crate) fn new(machine: Arc<dyn Machine>) -> Self {
+        let rules = machine.rules();
+        Self::under(machine, rules)
+    }
+
+    /// A chain that starts under this version of the rules.
+    pub(crate) fn under(machine: Arc<dyn Machine>, rules: u16) -> Self {
         let mut accounts: Vec<_> = [PRODUCER, OTHER_PRODUCER]
             .map(|number| GenesisAccount {
                 key: key(number).public(),
@@ -113,7 +119,7 @@ impl Chain {
             version: GENESIS_VERSION,
             name: "witnessed".into(),
             domain: machine.id().into(),
-            rules: machine.rules(),
+            rules,
             sub_trees: machine.sub_trees().iter().map(ToString::to_string).collect(),
             timestamp: START,
             parameters: Parameters::default(),

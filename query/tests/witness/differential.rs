@@ -24,7 +24,7 @@ fn deed() -> impl Strategy<Value = Deed> {
 }
 
 pub(crate) fn parlour() -> Chain {
-    Chain::new(Arc::new(Parlour))
+    Chain::new(Arc::new(PARLOUR))
 }
 
 pub(crate) fn acts(author: &mut Author, deed: &Deed) -> VerifiedEnvelope {

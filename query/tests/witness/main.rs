@@ -4,6 +4,7 @@
 mod chain;
 mod differential;
 mod golden;
+mod governance;
 mod parlour;
 mod societies;
 mod tampering;

@@ -6,8 +6,11 @@ use chaoschain_state::{Changes, Key, Rejection, View};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-/// Guests who take seats, leave them, and set alarms.
-pub(crate) struct Parlour;
+/// Guests who take seats, leave them, and set alarms, as a build knows them that has this version of the rules; all
+/// versions are the same.
+pub(crate) struct ParlourOf<const RULES: u16>;
+
+pub(crate) const PARLOUR: ParlourOf<1> = ParlourOf;
 
 pub(crate) const SEATS: u8 = 2;
 pub(crate) const ALARMS: u8 = 3;
@@ -71,9 +74,9 @@ fn row(view: &dyn View, from: u8, to: u8, limit: usize) -> Vec<Key> {
     view.range(&seat(from), &seat(to), limit).into_iter().map(|(key, _)| key).collect()
 }
 
-impl Domain for Parlour {
+impl<const KNOWN: u16> Domain for ParlourOf<KNOWN> {
     const ID: &'static str = "parlour";
-    const RULES: u16 = 1;
+    const RULES: u16 = KNOWN;
     const SUB_TREES: &'static [&'static str] = &["seats", "alarms"];
     const KINDS: &'static [KindSpec] = &[KindSpec {
         kind: DEED,

@@ -40,7 +40,7 @@ fn same(a: &VerifiedTransition, b: &VerifiedTransition) -> bool {
 fn every_flipped_bit_and_every_cut_is_refused() {
     let (chain, witness) = sample();
     let bytes = codec::encode(&witness);
-    let verifier = StateVerifier::new(&chain.trust, &Parlour);
+    let verifier = StateVerifier::new(&chain.trust, &PARLOUR);
     for at in 0..bytes.len() {
         for bit in 0..8 {
             let mut changed = bytes.clone();
@@ -159,7 +159,7 @@ fn the_frontier_is_bound_byte_for_byte() {
 fn the_parent_is_believed_for_the_reason_given_and_no_other() {
     let (chain, witness) = sample();
     let at = chain.head().hash;
-    let verify = |trust: &Trust| StateVerifier::new(trust, &Parlour).verify(&witness);
+    let verify = |trust: &Trust| StateVerifier::new(trust, &PARLOUR).verify(&witness);
     let pinned = |header| Trust { header: Some(header), ..Trust::in_producers(chain.id, Vec::new()) };
     let verified = verify(&pinned(at)).unwrap();
     assert_eq!((verified.parent.agreement(), verified.level), (Agreement::Pinned, Level::ReExecuted));
@@ -208,6 +208,6 @@ fn limits_hold_before_anything_is_built() {
     let version = WitnessFile { version: 2, ..changed };
     assert_eq!(chain.verify(&version).unwrap_err().code(), "malformed");
     let long = vec![0x91; chaoschain_schemas::limits::WITNESS_BYTES_MAX + 1];
-    let error = StateVerifier::new(&chain.trust, &Parlour).verify_file(&long).unwrap_err();
+    let error = StateVerifier::new(&chain.trust, &PARLOUR).verify_file(&long).unwrap_err();
     assert_eq!(error.code(), "too_large");
 }
