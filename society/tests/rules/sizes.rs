@@ -1,11 +1,13 @@
 //! How large records may become.
 
-use chaoschain_schemas::limits::AGENT_ALLIANCES_MAX;
+use chaoschain_schemas::limits::{AGENT_ALLIANCES_MAX, CONFLICT_CLAIMS_MAX, CONFLICT_ELECTORS_MAX};
 use chaoschain_schemas::society::{
     Agent, AgentCount, AgentOrdinal, AgentStatus, Alliance, AllianceEnd, AllianceEndCause, AlliancePurpose,
-    AllianceState, AllianceTerms, Benefit, DramaEvent, DramaKind, Due, DueKind, Entry, InfluenceScore,
-    InfluenceTurn, Membership, Meme, MemeContent, MemeType, Personality, PersonalityHistory, PurposeKind,
-    Reaction, ReactionCounts, Relationship, RelationshipCounts,
+    AllianceState, AllianceTerms, Benefit, Claim, Conflict, ConflictCounts, ConflictKind, ConflictOption,
+    ConflictOutcome, ConflictSubject, ContestedFact, ContestedField, DecidedBy, DramaEvent, DramaKind, Due,
+    DueKind, Elector, Entry, InfluenceScore, InfluenceTurn, Membership, Meme, MemeContent, MemeType,
+    OpenConflict, Personality, PersonalityHistory, PurposeKind, Reaction, ReactionCounts, Relationship,
+    RelationshipCounts, Strategy,
 };
 use chaoschain_schemas::{
     AgentId, AllianceId, ConflictId, EventAddress, Fixed, Height, MemeId, Micros, NameHash, Timestamp, codec,
@@ -131,6 +133,51 @@ fn the_longest_histories_are_within_bounds() {
     assert_within(&keys::ordinal(0), &AgentOrdinal { agent: id });
 }
 
+#[test]
+fn the_largest_conflicts_are_within_bounds() {
+    let (id, elector) = (ConflictId::default(), AgentId::new([0xff; 32]));
+    let claim = |at: u32| Claim { reputation: Some(Fixed::from_millionths(at.into())), ..Claim::default() };
+    let option = |at| ConflictOption { alliance: None, claim: Some(claim(at)) };
+    let fact = ContestedFact { agent: elector, field: ContestedField::Reputation };
+    let conflict = Conflict {
+        kind: ConflictKind::InconsistentAgentState,
+        subject: ConflictSubject { fact: Some(fact), divergence: None },
+        options: (0..=CONFLICT_CLAIMS_MAX as u32).map(|at| option(900_000 + at)).collect(),
+        strategy: Strategy::SocialInfluence,
+        reporter: elector,
+        reason: "x".repeat(256),
+        opened_height: Height(u64::MAX),
+        opened_at: Timestamp(u64::MAX),
+        deadline: Timestamp(u64::MAX),
+        threshold: Fixed::ONE,
+        participation_min: Fixed::ONE,
+        electors: vec![
+            Elector { agent: elector, weight: u64::MAX, opinion: Some(7), voided: true };
+            CONFLICT_ELECTORS_MAX
+        ],
+        outcome: Some(ConflictOutcome {
+            option: Some(7),
+            by: DecidedBy::Lapse,
+            at: Timestamp(u64::MAX),
+            height: Height(u64::MAX),
+            weights: vec![u64::MAX; CONFLICT_CLAIMS_MAX + 1],
+            total: u64::MAX,
+            competing: (0..=CONFLICT_CLAIMS_MAX as u8).collect(),
+        }),
+    };
+    assert_within(&keys::conflict(&id), &conflict);
+    let open = OpenConflict { conflict: ConflictId::new([0xff; 32]) };
+    assert_within(&keys::open_conflict(&fact), &open);
+    assert_within(&keys::open_report(&elector), &open);
+    let counts = ConflictCounts {
+        opened: u64::MAX,
+        open: u32::MAX,
+        newest_height: Height(u64::MAX),
+        newest_opened: u32::MAX,
+    };
+    assert_within(&keys::conflict_counts(), &counts);
+}
+
 fn assert_within<R: Serialize>(key: &Key, record: &R) {
     let bytes = codec::encode(record).len();
     let max = bytes_max(key).unwrap();
@@ -151,6 +198,9 @@ pub(crate) fn bytes_max(key: &Key) -> Option<usize> {
         (keys::SOCIAL, 3) => 60,
         (keys::SOCIAL, 4) => 352,
         (keys::SOCIAL, 5) => 3,
+        (keys::SOCIAL, 6) => 6_656,
+        (keys::SOCIAL, 7 | 9) => 35,
+        (keys::SOCIAL, 8) => 30,
         (keys::MEMES, 1) => 3_072,
         (keys::MEMES, 3) => 16,
         _ => return None,

@@ -7,7 +7,7 @@ use chaoschain_schemas::society::{
     Agent, AgentCount, AgentOrdinal, Alliance, AllianceState, Conflict, ConflictKind, Due, DueKind,
     InfluenceScore, Relationship,
 };
-use chaoschain_schemas::{AgentId, AllianceId, ConflictId, Fixed};
+use chaoschain_schemas::{AgentId, AllianceId, Fixed};
 use chaoschain_society::keys;
 use chaoschain_state::Key;
 use proptest::prelude::*;
@@ -15,12 +15,15 @@ use proptest::prelude::*;
 use crate::sizes::bytes_max;
 use crate::support::*;
 
-fn records<R: serde::de::DeserializeOwned>(world: &World, sub_tree: u8, tag: u8) -> Vec<(Key, R)> {
+/// No more people than there are.
+const PARTIES_MAX: u32 = super::PEOPLE as u32;
+
+pub(super) fn records<R: serde::de::DeserializeOwned>(world: &World, sub_tree: u8, tag: u8) -> Vec<(Key, R)> {
     let keys = world.state.keys().filter(|key| key.sub_tree() == sub_tree && key.as_bytes()[0] == tag);
     keys.map(|key| (*key, world.record(key).unwrap())).collect()
 }
 
-fn id_in(key: &Key) -> [u8; 32] {
+pub(super) fn id_in(key: &Key) -> [u8; 32] {
     key.as_bytes()[1..33].try_into().unwrap()
 }
 
@@ -28,6 +31,7 @@ fn id_in(key: &Key) -> [u8; 32] {
 pub(super) fn check(world: &World) -> Result<(), TestCaseError> {
     scores(world)?;
     alliances(world)?;
+    exclusive(world)?;
     due(world)?;
     for (key, value) in &world.state {
         let max = bytes_max(key).filter(|_| key.sub_tree() >= keys::AGENTS).unwrap_or(usize::MAX);
@@ -95,6 +99,24 @@ fn alliances(world: &World) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// Live exclusive alliances of one purpose share members only while they are in conflict with one another.
+fn exclusive(world: &World) -> Result<(), TestCaseError> {
+    let live: Vec<_> = records::<Alliance>(world, keys::SOCIAL, 1)
+        .into_iter()
+        .map(|(_, alliance)| alliance)
+        .filter(|of| matches!(of.state, AllianceState::Active | AllianceState::Contested))
+        .filter(|of| of.exclusive && world.now < of.expires_at)
+        .collect();
+    for (at, one) in live.iter().enumerate() {
+        for other in live[..at].iter().filter(|other| other.purpose == one.purpose) {
+            let shared = one.members.iter().any(|member| other.members.contains(member));
+            let in_conflict = one.conflict.is_some() && one.conflict == other.conflict;
+            prop_assert!(!shared || in_conflict, "{:?} and {:?}", one, other);
+        }
+    }
+    Ok(())
+}
+
 fn due(world: &World) -> Result<(), TestCaseError> {
     let mut want: Vec<(Key, u32)> = Vec::new();
     for (key, alliance) in records::<Alliance>(world, keys::SOCIAL, 1) {
@@ -103,14 +125,11 @@ fn due(world: &World) -> Result<(), TestCaseError> {
             want.push((key, alliance.members.len() as u32));
         }
     }
-    let conflicts = records::<Conflict>(world, keys::SOCIAL, 6);
-    let open = |conflict: &Conflict| {
-        conflict.outcome.is_none() && conflict.kind != ConflictKind::DivergentTransitions
-    };
-    for (key, conflict) in conflicts.iter().filter(|(_, conflict)| open(conflict)) {
-        let id = ConflictId::new(id_in(key));
-        let key = keys::due(conflict.deadline, DueKind::ConflictDeadline, id.as_bytes());
-        want.push((key, conflict.electors.len() as u32));
+    for (key, conflict) in records::<Conflict>(world, keys::SOCIAL, 6) {
+        if conflict.outcome.is_none() && conflict.kind != ConflictKind::DivergentTransitions {
+            let key = keys::due(conflict.deadline, DueKind::ConflictDeadline, &id_in(&key));
+            want.push((key, conflict.electors.len() as u32));
+        }
     }
     want.sort();
     let got: Vec<_> =
@@ -119,12 +138,13 @@ fn due(world: &World) -> Result<(), TestCaseError> {
         got.first().map(|(key, _)| key.as_bytes()[1..9].to_vec()),
         world.next_due().map(|due| due.0.to_be_bytes().to_vec())
     );
-    // What a conflict's work is, is for conflicts to say.
-    let keys_of = |all: &[(Key, u32)]| all.iter().map(|(key, _)| *key).collect::<Vec<_>>();
-    prop_assert_eq!(keys_of(&got), keys_of(&want));
-    let expiry = |all: &[(Key, u32)]| {
-        all.iter().filter(|(key, _)| key.as_bytes()[9] == 0).copied().collect::<Vec<_>>()
-    };
-    prop_assert_eq!(expiry(&got), expiry(&want));
+    prop_assert_eq!(got.len(), want.len());
+    for ((got, work), (want, least)) in got.into_iter().zip(want) {
+        prop_assert_eq!(got, want);
+        // The parties are counted as well: reporter and subject, or the members of both alliances as they were.
+        let parties =
+            if got.as_bytes()[9] == DueKind::ConflictDeadline as u8 { 2..=PARTIES_MAX } else { 0..=0 };
+        prop_assert!(parties.contains(&(work - least)), "{} of {}", work, least);
+    }
     Ok(())
 }

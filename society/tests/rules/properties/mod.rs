@@ -1,97 +1,37 @@
 //! What holds after any history, of all kinds of transitions and leaps of time.
 
+mod conflicts;
 mod counters;
 mod invariants;
+mod late;
 mod splits;
+mod steps;
 
+use chaoschain_schemas::control::{Account, Role};
 use chaoschain_schemas::society::{
-    AgentStatus, AllianceBetrayal, AllianceDeparture, AllianceFormation, AllianceReconciliation,
-    AllianceTerms, Benefit, CustomDelete, CustomSet, DramaKind, DramaRecord, InteractionKind, MemeContent,
-    MemeInfluence, MemePublication, MemeReaction, MemeType, Personality, PersonalityShift, ReputationUpdate,
-    SocialInteraction, StatusUpdate,
+    AgentStatus, Alliance, AllianceBetrayal, AllianceDeparture, AllianceFormation, AlliancePurpose,
+    AllianceReconciliation, AllianceTerms, Benefit, Claim, ConflictReport, ConflictResolution, CustomDelete,
+    CustomSet, Divergence, DramaKind, DramaRecord, FactReport, InteractionKind, MemeContent, MemeInfluence,
+    MemePublication, MemeReaction, MemeType, OpinionCast, Parameters, Personality, PersonalityShift,
+    PurposeKind, ReputationUpdate, SocialInteraction, StatusUpdate,
 };
-use chaoschain_schemas::{AccountId, AllianceId, Fixed, MemeId, Micros, Timestamp, TransitionId};
+use chaoschain_schemas::{
+    AccountId, AllianceId, ConflictId, Fixed, Hash, Height, MemeId, Micros, Timestamp, TransitionId, codec,
+};
 use chaoschain_society::{Transition, keys};
 use proptest::prelude::*;
 
 use crate::support::*;
+use steps::{Step, What, everything, steps};
 
-const PEOPLE: u64 = 5;
-
-/// What somebody does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum What {
-    Shift,
-    Status,
-    Rate,
-    Meet,
-    Ally,
-    Leave,
-    Betray,
-    Reconcile,
-    Drama,
-    Publish,
-    Influence,
-    React,
-    Set,
-    Delete,
-    /// Time passes, and nobody does anything.
-    Pass,
-    /// A block without events.
-    Block,
-}
-
-/// What may happen, in numbers that are free to be nonsense: what the rules refuse leaves no trace.
-#[derive(Clone, Debug)]
-struct Step {
-    what: What,
-    from: u64,
-    others: Vec<u64>,
-    pick: usize,
-    score: i64,
-    sentiment: i64,
-    drama: u8,
-    minutes: u64,
-    exclusive: bool,
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    use What::*;
-    let what = proptest::sample::select(vec![
-        Shift, Status, Set, Delete, Drama, Block, Publish, Rate, Rate, Rate, Meet, Meet, Ally, Ally, Ally,
-        Ally, Leave, Leave, Betray, Betray, Reconcile, Reconcile, Reconcile, Influence, Influence, Influence,
-        React, React, React, Pass, Pass, Pass,
-    ]);
-    let person = || 1..=PEOPLE;
-    let score = || {
-        prop_oneof![
-            Just(Fixed::SCALE),
-            Just(-Fixed::SCALE),
-            Just(Fixed::SCALE / 2),
-            -1_050_000..=1_050_000_i64
-        ]
-    };
-    let step = (
-        what,
-        person(),
-        proptest::collection::vec(person(), 1..4),
-        0..6_usize,
-        score(),
-        score(),
-        0..=11_u8,
-        0..180_u64,
-        any::<bool>(),
-    );
-    let step = step.prop_map(|(what, from, others, pick, score, sentiment, drama, minutes, exclusive)| {
-        Step { what, from, others, pick, score, sentiment, drama, minutes, exclusive }
-    });
-    proptest::collection::vec(step, 1..150)
-}
+/// So many that exclusive alliances overlap with one other now and then, and that some are left to vote on it.
+const PEOPLE: u64 = 9;
 
 /// An accepted transition.
 #[derive(Clone, Debug)]
 struct Entry {
     at: Timestamp,
+    height: Height,
     id: TransitionId,
     signers: Signers,
     transition: Transition,
@@ -102,15 +42,36 @@ struct History {
     world: World,
     log: Vec<Entry>,
     memes: Vec<MemeId>,
-    alliances: Vec<(AllianceId, Vec<Person>)>,
+    alliances: Vec<AllianceId>,
+    conflicts: Vec<ConflictId>,
+}
+
+/// A world in which everybody is registered and nothing has happened yet. Conflicts are as short as alliances, so that either
+/// may be over before the other. The first may report divergences.
+fn beginning(rules: u16) -> World {
+    let parameters = Parameters {
+        conflict_duration: Micros(2 * HOUR),
+        elector_age_min: Micros(HOUR / 6),
+        ..Parameters::default()
+    };
+    let mut world =
+        World::under(rules, &parameters).and((1..=PEOPLE).map(|number| registered(Person(number))));
+    let key = chaoschain_state::control::keys::account(&Person(1).id());
+    let account = Account { role: Role::Validator, ..world.record(&key).unwrap() };
+    world.happen(Given::Record(key, codec::encode(&account).into()));
+    world
 }
 
 impl History {
     /// Plays the steps, each transition in a block of its own.
     fn of(rules: u16, steps: &[Step]) -> Self {
-        let world = World::under(rules, &chaoschain_schemas::society::Parameters::default())
-            .and((1..=PEOPLE).map(|number| registered(Person(number))));
-        let mut history = Self { world, log: Vec::new(), memes: Vec::new(), alliances: Vec::new() };
+        let mut history = Self {
+            world: beginning(rules),
+            log: Vec::new(),
+            memes: Vec::new(),
+            alliances: Vec::new(),
+            conflicts: Vec::new(),
+        };
         for step in steps {
             history.play(step);
         }
@@ -123,27 +84,58 @@ impl History {
             What::Block => return self.world.happen(Given::Block),
             _ => {}
         }
-        let Some((signers, transition)) = self.transition(step) else { return };
+        if step.what == What::Opine {
+            // Alone nobody decides anything: all who are named say the same, and now and then everybody says something.
+            let everybody = step.minutes > 120;
+            for person in (1..=PEOPLE).filter(|one| everybody || step.others.contains(one)).map(Person) {
+                let options = if step.pick == 0 { 3 } else { 2 };
+                let option =
+                    if everybody { person.0 as u8 % 3 / 2 + step.drama } else { step.drama } % options;
+                let opinion = OpinionCast { conflict: self.conflict(step), option };
+                self.submit(by(person), opinion.into());
+            }
+        } else if let Some((signers, transition)) = self.transition(step) {
+            self.submit(signers, transition);
+        }
+    }
+
+    fn submit(&mut self, signers: Signers, transition: Transition) {
         if self.world.submit(&signers, &transition).is_err() {
             return;
         }
         let id = self.world.last;
         match &transition {
             Transition::MemePublication(_) => self.memes.push(id.into()),
-            Transition::AllianceFormation(_) => {
-                self.alliances.push((id.into(), people(&step.others)));
-            }
+            Transition::AllianceFormation(_) => self.alliances.push(id.into()),
             _ => {}
         }
-        self.log.push(Entry { at: self.world.now, id, signers, transition });
+        for change in self.world.changes.iter().filter(|change| change.before.is_none()) {
+            if let (keys::SOCIAL, [6, id @ ..]) = (change.key.sub_tree(), change.key.as_bytes()) {
+                self.conflicts.push(ConflictId::new(id.try_into().unwrap()));
+            }
+        }
+        self.log.push(Entry { at: self.world.now, height: self.world.height, id, signers, transition });
+    }
+
+    /// Mostly a member of the alliance.
+    fn member(&self, alliance: AllianceId, step: &Step) -> Person {
+        let alliance: Option<Alliance> = self.world.record(&keys::alliance(&alliance));
+        let members = alliance.map(|alliance| alliance.members).filter(|_| step.minutes % 5 > 0);
+        let id = members.map(|members| members[step.from as usize % members.len()]);
+        (1..=PEOPLE).map(Person).find(|person| Some(person.id()) == id).unwrap_or(Person(step.from))
+    }
+
+    /// One of the newest conflicts.
+    fn conflict(&self, step: &Step) -> ConflictId {
+        self.conflicts.iter().rev().nth(step.pick / 3).copied().unwrap_or_default()
     }
 
     fn transition(&self, step: &Step) -> Option<(Signers, Transition)> {
         let millionths = Fixed::from_millionths;
         let (author, others) = (by(Person(step.from)), people(&step.others));
         let meme = || self.memes.get(step.pick).copied().unwrap_or_default();
-        let alliance =
-            || self.alliances.iter().rev().nth(step.pick / 2).map(|(id, _)| *id).unwrap_or_default();
+        let alliance = self.alliances.iter().rev().nth(step.pick / 2).copied().unwrap_or_default();
+        let member = self.member(alliance, step);
         let transition: Transition = match step.what {
             What::Shift => PersonalityShift {
                 personality: Personality::ALL[step.pick],
@@ -168,17 +160,23 @@ impl History {
                 let duration = Micros(step.minutes * HOUR / 60);
                 let terms =
                     AllianceTerms { duration, benefits: Benefit::ALL.to_vec(), conditions: Vec::new() };
-                let formation = AllianceFormation { terms, exclusive: step.exclusive, ..formation(&others) };
+                let kinds = [PurposeKind::Social, PurposeKind::Defence, PurposeKind::Governance];
+                let purpose = AlliancePurpose::of(kinds[step.pick / 2]);
+                let exclusive = step.exclusive;
+                let formation = AllianceFormation { purpose, terms, exclusive, ..formation(&others) };
                 return Some((by(others[0]).with(others[1..].iter().copied()), formation.into()));
             }
             What::Leave => {
-                AllianceDeparture { alliance: alliance(), reason: String::new(), drama: step.drama }.into()
+                let departure = AllianceDeparture { alliance, reason: String::new(), drama: step.drama };
+                return Some((by(member), departure.into()));
             }
             What::Betray => {
-                AllianceBetrayal { alliance: alliance(), description: "so".into(), drama: step.drama }.into()
+                let betrayal = AllianceBetrayal { alliance, description: "so".into(), drama: step.drama };
+                return Some((by(member), betrayal.into()));
             }
             What::Reconcile => {
-                let (id, _) = self.alliances.iter().rev().nth(step.pick / 2)?;
+                let over = self.alliances.iter().filter(|id| self.world.alliance(**id).end.is_some());
+                let id = over.rev().nth(step.pick / 2)?;
                 let members: Vec<AccountId> = self.world.alliance(*id).members;
                 let people: Vec<_> =
                     (1..=PEOPLE).map(Person).filter(|person| members.contains(&person.id())).collect();
@@ -214,24 +212,71 @@ impl History {
             }
             .into(),
             What::Delete => CustomDelete { namespace: "n".into(), key: (step.pick / 3).to_string() }.into(),
-            What::Pass | What::Block => return None,
+            What::Report => ConflictReport {
+                fact: Some(FactReport { agent: others[0].id(), claims: claims(step) }),
+                divergence: None,
+                strategy: step.exclusive.then_some(chaoschain_schemas::society::Strategy::SocialInfluence),
+                reason: "look at it".into(),
+            }
+            .into(),
+            What::Diverge => ConflictReport {
+                fact: None,
+                divergence: Some(Divergence {
+                    height: Height(step.minutes),
+                    header_hash: Hash::ZERO,
+                    computed: Hash::new([step.drama; 32]),
+                }),
+                strategy: None,
+                reason: "it came to something else".into(),
+            }
+            .into(),
+            What::Resolve => ConflictResolution { conflict: self.conflict(step) }.into(),
+            What::Opine | What::Pass | What::Block => return None,
         };
         Some((author, transition))
     }
+}
+
+/// One claim or several about one field.
+fn claims(step: &Step) -> Vec<Claim> {
+    let claim = |at: usize| match step.pick / 2 {
+        0 => Claim { personality: Some(Personality::ALL[(step.pick + 2 * at) % 9]), ..Claim::default() },
+        1 => Claim { status: Some(AgentStatus::ALL[(step.pick + at) % 2]), ..Claim::default() },
+        _ => {
+            let reputation = Fixed::from_millionths(step.score + at as i64);
+            Claim { reputation: Some(reputation), ..Claim::default() }
+        }
+    };
+    (0..step.others.len()).map(claim).collect()
 }
 
 fn people(numbers: &[u64]) -> Vec<Person> {
     numbers.iter().copied().map(Person).collect()
 }
 
+/// Histories are long, so there are fewer of them than of other cases, unless somebody asks for more.
+fn cases() -> ProptestConfig {
+    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    ProptestConfig::with_cases(asked.unwrap_or(150))
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(150))]
+    #![proptest_config(cases())]
 
     #[test]
-    fn after_any_history(steps in steps(), rules in 1..=2_u16) {
-        let history = History::of(rules, &steps);
+    fn after_any_history(steps in steps(everything(), 150), rules in 1..=2_u16) {
+        let mut history = History::of(rules, &steps);
         invariants::check(&history.world)?;
+        conflicts::check(&history)?;
         counters::check(&history)?;
+        // Whatever is open comes to its end by itself.
+        history.world.happen(passed(24 * HOUR));
+        while history.world.next_due().is_some() {
+            history.world.happen(Given::Block);
+        }
+        invariants::check(&history.world)?;
+        conflicts::check(&history)?;
+        conflicts::check_none_is_open(&history.world)?;
         if rules == 1 {
             for (key, value) in &history.world.state {
                 let agent = key.sub_tree() == keys::AGENTS && key.as_bytes()[0] == 1;
@@ -241,12 +286,25 @@ proptest! {
     }
 
     #[test]
-    fn blocks_of_any_size_come_to_the_same(mut steps in steps(), sizes in proptest::collection::vec(1..6_usize, 20)) {
-        // A conflict is drawn from the block that opens it, so only alliances that cannot come into one are alike.
+    fn blocks_of_any_size_come_to_the_same(
+        mut steps in steps(everything(), 150), sizes in proptest::collection::vec(1..6_usize, 20),
+    ) {
+        // A conflict is named after the block that opens it, so only what cannot come into one is alike.
         for step in &mut steps {
             step.exclusive = false;
+            if matches!(step.what, What::Report | What::Diverge) {
+                step.what = What::Meet;
+            }
         }
         splits::check(&History::of(2, &steps), &sizes)?;
+    }
+
+    #[test]
+    fn what_is_due_comes_to_the_same_however_late(
+        steps in steps(late::busy(), 60), leaps in proptest::collection::vec(1..300_u64, 1..6),
+        in_between in proptest::collection::vec(0..240_u64, 0..6),
+    ) {
+        late::check(&steps, &leaps, &in_between)?;
     }
 }
 
@@ -256,13 +314,30 @@ fn histories_are_mostly_accepted() {
     use proptest::strategy::ValueTree;
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut seen = std::collections::BTreeMap::<u16, usize>::new();
+    let mut told = std::collections::BTreeMap::<String, usize>::new();
     for _ in 0..60 {
-        let steps = steps().new_tree(&mut runner).unwrap().current();
-        for entry in History::of(2, &steps).log {
+        let steps = steps(everything(), 150).new_tree(&mut runner).unwrap().current();
+        let history = History::of(2, &steps);
+        for entry in &history.log {
             *seen.entry(entry.transition.kind()).or_default() += 1;
         }
+        conflicts::tell(&history.world, &mut told);
     }
-    for kind in [257, 258, 259, 272, 273, 274, 275, 288, 289, 304, 305, 306, 320, 321] {
+    for kind in [257, 258, 259, 272, 273, 274, 275, 288, 289, 304, 305, 306, 320, 321, 336, 337, 338] {
         assert!(seen.get(&kind).is_some_and(|count| *count >= 10), "kind {kind} in {seen:?}");
+    }
+    for what in [
+        "open",
+        "evidence",
+        "fact",
+        "alliances",
+        "Threshold",
+        "Expiry",
+        "AllSpoken",
+        "Deadline",
+        "Default",
+        "Lapse",
+    ] {
+        assert!(told.get(what).is_some_and(|count| *count >= 1), "{what} in {told:?}");
     }
 }
