@@ -5,10 +5,11 @@ use chaoschain_schemas::society::{
     PersonalityWeights, Strategy, Weights,
 };
 use chaoschain_schemas::{AllianceId, Fixed, Timestamp};
-use chaoschain_society::conflict::{Standing, weight};
+use chaoschain_society::conflict::{Standing, decide, weight};
 use proptest::prelude::*;
 use proptest::strategy::Strategy as Generator;
 
+use crate::counting::{DEADLINE, Said, conflict as conflict_of};
 use crate::scene::*;
 use crate::support::*;
 
@@ -134,28 +135,89 @@ fn personalities() -> impl Generator<Value = Personality> {
     prop::sample::select(Personality::ALL)
 }
 
-proptest! {
-    /// Under any table that the parameters allow, one identity weighs ½ to 2, so k of them weigh k × ½ to k × 2, and an
-    /// identity that is to count k times costs at least k / 4 identities that are registered and old enough.
-    #[test]
-    fn an_identity_weighs_half_to_two(
-        table in prop::collection::vec(500_000..=2_000_000_i64, 18), who in prop::collection::vec(personalities(), 1..20),
-    ) {
+/// What one of at most twenty identities gets of a score.
+fn shares() -> impl Generator<Value = Fixed> {
+    prop_oneof![Just(0), Just(50_000), 0..=50_000_i64].prop_map(Fixed::from_millionths)
+}
+
+/// Every table that the parameters allow.
+fn tables() -> impl Generator<Value = Parameters> {
+    let entry = prop_oneof![Just(500_000), Just(2_000_000), 500_000..=2_000_000_i64];
+    prop::collection::vec(entry, 18).prop_map(|table| {
         let at = |index: usize| Weights {
             facts: Fixed::from_millionths(table[index]),
             alliances: Fixed::from_millionths(table[index + 9]),
         };
         let personality_weights = PersonalityWeights {
-            lawful: at(0), neutral: at(1), chaotic: at(2), memetic: at(3), greedy: at(4), dramatic: at(5),
-            rational: at(6), emotional: at(7), strategic: at(8),
+            lawful: at(0),
+            neutral: at(1),
+            chaotic: at(2),
+            memetic: at(3),
+            greedy: at(4),
+            dramatic: at(5),
+            rational: at(6),
+            emotional: at(7),
+            strategic: at(8),
         };
-        let parameters = Parameters { personality_weights, ..Parameters::default() };
+        Parameters { personality_weights, ..Parameters::default() }
+    })
+}
+
+proptest! {
+    /// What one agent has, split among k identities in any way, weighs what k agents weigh and never more: by majority
+    /// exactly k, by personality at most k × the largest weight of the table, whatever any of them has gathered; and
+    /// by social influence no more than it did in one.
+    #[test]
+    fn splitting_oneself_gains_identities_alone(
+        parameters in tables(), shares in prop::collection::vec((personalities(), shares(), shares(), shares()), 1..20),
+        rich in [scores(), scores(), scores()],
+    ) {
         prop_assert!(parameters.check().is_ok());
+        let identity = |&(personality, reputation, influence, voting_power): &_| {
+            Standing { personality, reputation, influence, voting_power }
+        };
+        let identities: Vec<_> = shares.iter().map(identity).collect();
+        let whole = identities.iter().skip(1).fold(identities[0], |whole, part| Standing {
+            reputation: whole.reputation.plus(part.reputation),
+            influence: whole.influence.plus(part.influence),
+            voting_power: whole.voting_power.plus(part.voting_power),
+            ..whole
+        });
+        let [reputation, influence, voting_power] = rich;
+        let k = identities.len() as u64;
         for kind in [FACTS, ALLIANCES] {
-            let weigh = |of: &Personality| weight(Strategy::Personality, kind, &standing(*of, "1", "1", "1"), &parameters);
-            prop_assert!(who.iter().all(|of| (500_000..=2_000_000).contains(&weigh(of))));
-            let sum: u64 = who.iter().map(weigh).sum();
-            prop_assert!(sum <= 2_000_000 * who.len() as u64 && sum >= 500_000 * who.len() as u64);
+            let of = |strategy, standing: &Standing| weight(strategy, kind, standing, &parameters);
+            let all = |strategy| identities.iter().map(|one| of(strategy, one)).sum::<u64>();
+            prop_assert_eq!(all(Strategy::Majority), k * of(Strategy::Majority, &whole));
+            let largest = Personality::ALL.iter().map(|personality| {
+                of(Strategy::Personality, &Standing { personality: *personality, ..whole })
+            });
+            prop_assert!(all(Strategy::Personality) <= k * largest.max().unwrap());
+            prop_assert!(all(Strategy::SocialInfluence) <= of(Strategy::SocialInfluence, &whole));
+            // However rich as many identities are, they weigh what they weighed poor.
+            let rich = identities.iter().map(|one| Standing { reputation, influence, voting_power, ..*one });
+            let rich: u64 = rich.map(|one| of(Strategy::Personality, &one)).sum();
+            prop_assert_eq!(rich, all(Strategy::Personality));
+        }
+    }
+
+    /// Whoever owns k identities that have all there is to have carries nothing against k agents that have nothing, by
+    /// majority, nor against 4 k of them by personality, whatever the table is.
+    #[test]
+    fn identities_outvote_no_crowd(
+        parameters in tables(), own in prop::collection::vec(personalities(), 1..10),
+        crowd in prop::collection::vec(personalities(), 40),
+    ) {
+        for (strategy, times) in [(Strategy::Majority, 1), (Strategy::Personality, 4)] {
+            for kind in [FACTS, ALLIANCES] {
+                let weigh = |personality: &Personality, all: &str| {
+                    weight(strategy, kind, &standing(*personality, all, all, all), &parameters)
+                };
+                let crowd = crowd[..own.len() * times].iter().map(|one| (weigh(one, "0"), Said::For(0)));
+                let own = own.iter().map(|one| (weigh(one, "1"), Said::For(1)));
+                let conflict = conflict_of(2, &own.chain(crowd).collect::<Vec<_>>());
+                prop_assert_eq!(decide(&conflict, DEADLINE, &[0, 1]).unwrap().option, Some(0));
+            }
         }
     }
 
