@@ -2,8 +2,8 @@
 
 use chaoschain_schemas::Micros;
 use chaoschain_schemas::society::{
-    AllianceBetrayal, AllianceDeparture, AllianceEndCause, AllianceFormation, AllianceState, ConflictKind,
-    DecidedBy, DueKind, Parameters,
+    AllianceBetrayal, AllianceDeparture, AllianceEndCause, AllianceFormation, AllianceReconciliation,
+    AllianceState, ConflictKind, DecidedBy, DueKind, Parameters,
 };
 use chaoschain_society::keys;
 
@@ -109,6 +109,16 @@ fn a_contested_alliance_may_be_left_and_not_betrayed() {
     assert_eq!(decided(&world, id), Some((Some(0), DecidedBy::Expiry)));
     assert_eq!(alliance(&world, earlier).state, AllianceState::Active);
     assert_eq!(alliance(&world, later), left, "it ended before, by a departure");
+}
+
+#[test]
+fn a_contested_alliance_is_not_there_to_be_revived() {
+    let mut world = society(6, &Parameters::default());
+    let (earlier, later, _) = overlapping(&mut world);
+    for (alliance, members) in [(earlier, [ANA, BOB]), (later, [CLEO, BOB])] {
+        let again = AllianceReconciliation { alliance, members: ids(&members) };
+        world = world.when(by(members[0]).with([BOB]), again).then_rejected("alliance_not_dissolved");
+    }
 }
 
 #[test]

@@ -1,13 +1,10 @@
-//! How many conflicts there may be, and how large their records get.
+//! How many conflicts there may be.
 
-use chaoschain_schemas::limits::{
-    CONFLICT_CLAIMS_MAX, CONFLICT_ELECTORS_MAX, CONFLICTS_OPEN_MAX, CONFLICTS_OPENED_MAX,
-};
+use chaoschain_schemas::codec;
+use chaoschain_schemas::limits::{CONFLICTS_OPEN_MAX, CONFLICTS_OPENED_MAX};
 use chaoschain_schemas::society::{
-    Claim, Conflict, ConflictCounts, ConflictOption, ConflictOutcome, DecidedBy, Elector, Parameters,
-    Personality,
+    AllianceDeparture, AllianceReconciliation, AllianceState, Claim, ConflictCounts, Parameters, Personality,
 };
-use chaoschain_schemas::{AgentId, Fixed, Height, Timestamp, codec};
 use chaoschain_society::keys;
 
 use crate::scene::*;
@@ -53,32 +50,49 @@ fn so_many_are_open_at_a_time() {
     world.when(by(CLEO), report(DAN, &greedy())).then_accepted();
 }
 
-/// The size that the documentation tells, with every list and text as long as it may be.
+/// What would open a conflict finds no room either: an alliance that overlaps, formed or revived.
 #[test]
-fn the_largest_record() {
-    let mut world = society(3, &Parameters::default());
-    let id = contested(&mut world);
-    let elector =
-        Elector { agent: AgentId::new([0xff; 32]), weight: u64::MAX, opinion: Some(7), voided: true };
-    let claim = |at: u32| Claim { reputation: Some(Fixed::from_millionths(at.into())), ..Claim::default() };
-    let option = |at| ConflictOption { alliance: None, claim: Some(claim(at)) };
-    let largest = Conflict {
-        options: (0..=CONFLICT_CLAIMS_MAX as u32).map(|at| option(900_000 + at)).collect(),
-        reason: "x".repeat(256),
-        opened_height: Height(u64::MAX),
-        opened_at: Timestamp(u64::MAX),
-        deadline: Timestamp(u64::MAX),
-        electors: vec![elector; CONFLICT_ELECTORS_MAX],
-        outcome: Some(ConflictOutcome {
-            option: Some(7),
-            by: DecidedBy::Lapse,
-            at: Timestamp(u64::MAX),
-            height: Height(u64::MAX),
-            weights: vec![u64::MAX; CONFLICT_CLAIMS_MAX + 1],
-            total: u64::MAX,
-            competing: (0..=CONFLICT_CLAIMS_MAX as u8).collect(),
-        }),
-        ..conflict(&world, id)
+fn alliances_that_overlap_need_room_too() {
+    let full = |world: &World| {
+        [
+            ConflictCounts { open: CONFLICTS_OPEN_MAX, ..ConflictCounts::default() },
+            ConflictCounts {
+                newest_height: world.height.next(),
+                newest_opened: CONFLICTS_OPENED_MAX,
+                ..ConflictCounts::default()
+            },
+        ]
     };
-    assert!(codec::encode(&largest).len() <= 6_656, "{}", codec::encode(&largest).len());
+    for bound in [0, 1] {
+        let stuffed = |world: World| {
+            let counts = full(&world)[bound];
+            world.and([Given::Record(keys::conflict_counts(), codec::encode(&counts).into())])
+        };
+        // Cleo and Dan part, and each of the two ways would have Dan in an alliance with one who is in another.
+        let mut world = society(5, &Parameters::default());
+        let apart = form(&mut world, defence(&[CLEO, DAN]));
+        world.happen(event(DAN, AllianceDeparture { alliance: apart, reason: String::new(), drama: 0 }));
+        let again = AllianceReconciliation { alliance: apart, members: ids(&[CLEO, DAN]) };
+        form(&mut world, defence(&[ANA, CLEO]));
+        let overlap = defence(&[ANA, DAN]);
+        let world = stuffed(world).when(signers(&overlap), overlap.clone()).then_rejected("conflicts_busy");
+        let world = stuffed(world).when(by(CLEO).with([DAN]), again.clone()).then_rejected("conflicts_busy");
+        // What overlaps with nothing needs no room.
+        let free = defence(&[BOB, Person(5)]);
+        let world = stuffed(world).when(signers(&free), free).then_accepted();
+        let room = ConflictCounts { open: CONFLICTS_OPEN_MAX - 1, ..ConflictCounts::default() };
+        let world = world.and([Given::Record(keys::conflict_counts(), codec::encode(&room).into())]);
+        let world = world.when(by(CLEO).with([DAN]), again).then_accepted();
+        assert_eq!(alliance(&world, apart).state, AllianceState::Contested);
+    }
+}
+
+/// The number of all that were ever opened stays at its end.
+#[test]
+fn more_than_can_be_counted_were_opened() {
+    let mut world = society(5, &Parameters::default());
+    let full = ConflictCounts { opened: u64::MAX, ..ConflictCounts::default() };
+    world.happen(Given::Record(keys::conflict_counts(), codec::encode(&full).into()));
+    contested(&mut world);
+    assert_eq!((counts(&world).opened, counts(&world).open), (u64::MAX, 1));
 }

@@ -119,6 +119,9 @@ fn members_are_agents() {
     given([registered(ANA), Given::Account(BOB)])
         .when(by(ANA).with([BOB]), formation(&[ANA, BOB]))
         .then_rejected("agent_unknown");
+    given([registered(ANA), Given::Account(BOB)])
+        .when(by(BOB).with([ANA]), formation(&[ANA, BOB]))
+        .then_rejected("agent_unknown");
     given([registered(ANA)])
         .when(by(ANA).with([BOB]), formation(&[ANA, BOB]))
         .then_rejected("account_unknown");

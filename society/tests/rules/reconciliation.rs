@@ -110,6 +110,14 @@ fn reconciliations_that_are_refused() {
     apart().when(together(), revive(id, &[ANA, BOB, BOB])).then_rejected("duplicate");
     apart().when(by(ANA), revive(id, &[ANA])).then_rejected("malformed");
 
+    let crowd: Vec<_> = (1..=65).map(Person).collect();
+    apart()
+        .and(crowd[4..].iter().copied().map(registered))
+        .when(by(ANA).with(crowd[1..].iter().copied()), revive(id, &crowd))
+        .then_rejected("malformed")
+        .when(by(ANA).with(crowd[1..64].iter().copied()), revive(id, &crowd[..64]))
+        .then_rejected("members_differ");
+
     // What lost a conflict stays dissolved.
     let world = apart();
     let mut alliance = world.alliance(id);
