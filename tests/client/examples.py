@@ -42,6 +42,7 @@ def interactions():
     same(met(HALF, 19, 10) - HALF, 2)
     same(met(HALF, -HALF, 4, boost=137_700), met(HALF, -HALF, 5))
     same(betrayed(HALF, 8), 320_000)
+    same(1_700_000_000_000_000 + 30 * 24 * HOUR, 1_702_592_000_000_000)
 
 
 def strengths():
@@ -54,6 +55,8 @@ def strengths():
 def memes():
     same(held(HALF + times(times(400_000, -HALF), 100_000)), 480_000)
     same(held(HALF + times(400_000, 50_000)), 520_000)
+    same([held(influence + 137_700) for influence in (HALF, 900_000)], [637_700, ONE])
+    same((1_700_000_000_000_000 // HOUR, 472_223 * HOUR), (472_222, 1_700_002_800_000_000))
     added = reacted(900_000, HALF, 580_000)
     same((added, HALF + times(added, 50_000)), (29_000, 501_450))
     same(trust_after_reaction(580_000, 900_000), 620_000)
@@ -94,6 +97,8 @@ def electors():
         same(tally(said).weights, weights)
         same(decide(said, 99, [0, 1]), (winner, "AllSpoken"))
         same(decide(said, 100, [0, 1]), (winner, "Deadline"))
+    powers = [weight("SocialInfluence", ONE, HALF, influence + 137_700, cap=ONE) for influence in (HALF, 900_000)]
+    same(powers, [818_850, ONE])
     for least, by in ((2_000_001, "AllSpoken"), (2_000_002, "Threshold")):
         same(decide(conflict([3 * ONE - least, ONE, least - ONE], (0, 1, 1)), 0, [0, 1]), (1, by))
 
@@ -107,6 +112,11 @@ def endings():
     tied["electors"][2].update(opinion=1, voided=True)
     same((tally(tied).all_spoken, tally(tied).participation), (True, 666_666))
     same(decide(tied, 99, [0, 1]), (0, "Default"))
+    one = conflict([ONE] * 3, (1, None, None))
+    same(decide(one, 100, [0, 1]), (1, "Deadline"))
+    same(decide({**one, "participation_min": 333_334}, 100, [0, 1]), (0, "Default"))
+    one["electors"][0].update(opinion=None, voided=True)
+    same((tally(one).participation, decide(one, 100, [0, 1])), (0, (0, "Default")))
     few = conflict([ONE, 3 * ONE, ONE], (1, None, None))
     same(decide(few, 100, [0, 1]), (0, "Default"))
     same(decide(conflict([], ()), 0, [0, 1]), (0, "Default"))

@@ -69,6 +69,7 @@ fn reputation_and_influence_weigh_by_the_formula() {
     assert_eq!(social("0.5", "0.5", "0"), 750_000);
     assert_eq!(social("0.3", "0.8", "0"), 540_000);
     assert_eq!(social("0.5", "0.5", "0.2"), 850_000);
+    assert_eq!((social("0.5", "0.5", "0.1377"), social("0.5", "0.9", "0.1377")), (818_850, 1_000_000));
     assert_eq!(social("1", "0.7", "0.7"), 2_000_000, "influence counts up to the cap");
     assert_eq!(social("0", "1", "1"), 0);
     assert_eq!(social("0.000001", "0.999999", "0"), 1, "1.999999 millionths, rounded down");
