@@ -63,47 +63,72 @@ fn beginning(rules: u16) -> World {
 }
 
 impl History {
-    /// Plays the steps, each transition in a block of its own.
-    fn of(rules: u16, steps: &[Step]) -> Self {
-        let mut history = Self {
+    fn new(rules: u16) -> Self {
+        Self {
             world: beginning(rules),
             log: Vec::new(),
             memes: Vec::new(),
             alliances: Vec::new(),
             conflicts: Vec::new(),
-        };
+        }
+    }
+
+    /// Plays the steps, each transition in a block of its own.
+    fn of(rules: u16, steps: &[Step]) -> Self {
+        let mut history = Self::new(rules);
         for step in steps {
-            history.play(step);
+            history.pass(step);
+            for (signers, transition) in history.events(step) {
+                if history.world.submit(&signers, &transition).is_ok() {
+                    history.note(history.world.last, (signers, transition));
+                }
+            }
         }
         history
     }
 
-    fn play(&mut self, step: &Step) {
-        match step.what {
-            What::Pass => return self.world.happen(passed(step.minutes * HOUR / 60)),
-            What::Block => return self.world.happen(Given::Block),
-            _ => {}
-        }
-        if step.what == What::Opine {
-            // Alone nobody decides anything: all who are named say the same, and now and then everybody says something.
-            let everybody = step.minutes > 120;
-            for person in (1..=PEOPLE).filter(|one| everybody || step.others.contains(one)).map(Person) {
-                let options = if step.pick == 0 { 3 } else { 2 };
-                let option =
-                    if everybody { person.0 as u8 % 3 / 2 + step.drama } else { step.drama } % options;
-                let opinion = OpinionCast { conflict: self.conflict(step), option };
-                self.submit(by(person), opinion.into());
+    /// Plays the steps, so many at once in a block: what they are about is what there was before it.
+    fn in_blocks(rules: u16, steps: &[Step], size: usize) -> Self {
+        let mut history = Self::new(rules);
+        for steps in steps.chunks(size) {
+            let events: Vec<_> = steps.iter().flat_map(|step| history.events(step)).collect();
+            let results = history.world.block(&events);
+            for (event, (id, result)) in events.into_iter().zip(results) {
+                if result.is_ok() {
+                    history.note(id, event);
+                }
             }
-        } else if let Some((signers, transition)) = self.transition(step) {
-            self.submit(signers, transition);
+            steps.iter().for_each(|step| history.pass(step));
+        }
+        history
+    }
+
+    fn pass(&mut self, step: &Step) {
+        match step.what {
+            What::Pass => self.world.happen(passed(step.minutes * HOUR / 60)),
+            What::Block => self.world.happen(Given::Block),
+            _ => {}
         }
     }
 
-    fn submit(&mut self, signers: Signers, transition: Transition) {
-        if self.world.submit(&signers, &transition).is_err() {
-            return;
+    /// What comes of a step.
+    fn events(&self, step: &Step) -> Vec<(Signers, Transition)> {
+        if step.what != What::Opine {
+            return self.transition(step).into_iter().collect();
         }
-        let id = self.world.last;
+        // Alone nobody decides anything: all who are named say the same, and now and then everybody says something.
+        let everybody = step.minutes > 120;
+        let people = (1..=PEOPLE).filter(|one| everybody || step.others.contains(one)).map(Person);
+        let opinion = |person: Person| {
+            let options = if step.pick == 0 { 3 } else { 2 };
+            let option = if everybody { person.0 as u8 % 3 / 2 + step.drama } else { step.drama } % options;
+            (by(person), OpinionCast { conflict: self.conflict(step), option }.into())
+        };
+        people.map(opinion).collect()
+    }
+
+    /// Takes note of what was accepted in the block before.
+    fn note(&mut self, id: TransitionId, (signers, transition): (Signers, Transition)) {
         match &transition {
             Transition::MemePublication(_) => self.memes.push(id.into()),
             Transition::AllianceFormation(_) => self.alliances.push(id.into()),
@@ -111,7 +136,10 @@ impl History {
         }
         for change in self.world.changes.iter().filter(|change| change.before.is_none()) {
             if let (keys::SOCIAL, [6, id @ ..]) = (change.key.sub_tree(), change.key.as_bytes()) {
-                self.conflicts.push(ConflictId::new(id.try_into().unwrap()));
+                let id = ConflictId::new(id.try_into().unwrap());
+                if !self.conflicts.contains(&id) {
+                    self.conflicts.push(id);
+                }
             }
         }
         self.log.push(Entry { at: self.world.now, height: self.world.height, id, signers, transition });
@@ -283,6 +311,14 @@ proptest! {
                 prop_assert!(!agent || value[0] == 0x9a, "version 1 writes ten fields of an agent");
             }
         }
+    }
+
+    #[test]
+    fn after_any_blocks(steps in steps(everything(), 150), size in 2..12_usize) {
+        let history = History::in_blocks(2, &steps, size);
+        invariants::check(&history.world)?;
+        conflicts::check(&history)?;
+        counters::check(&history)?;
     }
 
     #[test]
