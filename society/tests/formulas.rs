@@ -42,7 +42,7 @@ impl Numbers {
     }
 
     fn score(&mut self) -> Fixed {
-        Fixed::from_millionths(self.below(1_000_001) as i64)
+        Fixed::from_millionths(self.below(1_000_001).cast_signed())
     }
 
     fn one_of<T: Copy>(&mut self, choice: &[T]) -> T {

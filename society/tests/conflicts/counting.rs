@@ -325,7 +325,7 @@ proptest! {
         prop_assert_eq!(agrees(&conflict), None);
         let counted = tally(&conflict);
         prop_assert!(counted.participation().is_within(Fixed::ZERO, Fixed::from_millionths(8 * Fixed::SCALE)));
-        let bar = electorate.threshold.millionths() as u128 * u128::from(counted.total);
+        let bar = u128::from(electorate.threshold.millionths().unsigned_abs()) * u128::from(counted.total);
         let above = counted.weights.iter().filter(|weight| u128::from(**weight) * 1_000_000 > bar);
         prop_assert!(counted.total == u64::MAX || above.count() <= 1);
         let Some(Decision { option, by }) = decide(&conflict, at, &competing) else {

@@ -56,7 +56,7 @@ proptest! {
         let after = strength(&world, id);
         prop_assert!(after >= before);
         // The other three make at least a thousandth, and truncation takes less than four millionths.
-        if gained / factors.len() as i64 > 10_000 {
+        if gained > 10_000 * factors.len().cast_signed() as i64 {
             prop_assert!(after > before, "{} is not above {}", after, before);
         }
 
@@ -79,7 +79,7 @@ proptest! {
         raised[who.index(scores.len())] += more;
         prop_assert!((scores.iter().min()..=scores.iter().max()).contains(&Some(&mean(&scores))));
         prop_assert!(mean(&raised) >= mean(&scores));
-        let least = more / scores.len() as i64;
+        let least = more / scores.len().cast_signed() as i64;
         prop_assert!((least..=least + 1).contains(&(mean(&raised) - mean(&scores))));
     }
 

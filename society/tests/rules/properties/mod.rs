@@ -98,7 +98,9 @@ impl History {
                     history.note(id, event);
                 }
             }
-            steps.iter().for_each(|step| history.pass(step));
+            for step in steps {
+                history.pass(step);
+            }
         }
         history
     }
@@ -148,7 +150,7 @@ impl History {
     /// Mostly a member of the alliance.
     fn member(&self, alliance: AllianceId, step: &Step) -> Person {
         let alliance: Option<Alliance> = self.world.record(&keys::alliance(&alliance));
-        let members = alliance.map(|alliance| alliance.members).filter(|_| step.minutes % 5 > 0);
+        let members = alliance.map(|alliance| alliance.members).filter(|_| !step.minutes.is_multiple_of(5));
         let id = members.map(|members| members[step.from as usize % members.len()]);
         (1..=PEOPLE).map(Person).find(|person| Some(person.id()) == id).unwrap_or(Person(step.from))
     }
@@ -240,28 +242,27 @@ impl History {
             }
             .into(),
             What::Delete => CustomDelete { namespace: "n".into(), key: (step.pick / 3).to_string() }.into(),
-            What::Report => ConflictReport {
-                fact: Some(FactReport { agent: others[0].id(), claims: claims(step) }),
-                divergence: None,
-                strategy: step.exclusive.then_some(chaoschain_schemas::society::Strategy::SocialInfluence),
-                reason: "look at it".into(),
-            }
-            .into(),
-            What::Diverge => ConflictReport {
-                fact: None,
-                divergence: Some(Divergence {
-                    height: Height(step.minutes),
-                    header_hash: Hash::ZERO,
-                    computed: Hash::new([step.drama; 32]),
-                }),
-                strategy: None,
-                reason: "it came to something else".into(),
-            }
-            .into(),
+            What::Report | What::Diverge => report(step).into(),
             What::Resolve => ConflictResolution { conflict: self.conflict(step) }.into(),
             What::Opine | What::Pass | What::Block => return None,
         };
         Some((author, transition))
+    }
+}
+
+/// A fact that is contested, or evidence.
+fn report(step: &Step) -> ConflictReport {
+    let fact = || FactReport { agent: Person(step.others[0]).id(), claims: claims(step) };
+    let divergence = || Divergence {
+        height: Height(step.minutes),
+        header_hash: Hash::ZERO,
+        computed: Hash::new([step.drama; 32]),
+    };
+    ConflictReport {
+        fact: (step.what == What::Report).then(fact),
+        divergence: (step.what == What::Diverge).then(divergence),
+        strategy: step.exclusive.then_some(chaoschain_schemas::society::Strategy::SocialInfluence),
+        reason: "look at it".into(),
     }
 }
 
@@ -271,7 +272,7 @@ fn claims(step: &Step) -> Vec<Claim> {
         0 => Claim { personality: Some(Personality::ALL[(step.pick + 2 * at) % 9]), ..Claim::default() },
         1 => Claim { status: Some(AgentStatus::ALL[(step.pick + at) % 2]), ..Claim::default() },
         _ => {
-            let reputation = Fixed::from_millionths(step.score + at as i64);
+            let reputation = Fixed::from_millionths(step.score + at.cast_signed() as i64);
             Claim { reputation: Some(reputation), ..Claim::default() }
         }
     };
