@@ -210,8 +210,8 @@ def contest_a_purpose(visit, agents, pact):
     now = conflict_now(visit, conflict, "Open", None)
     visit.same([option["alliance"] for option in now["options"]], [pact, rival], "the options")
     visit.same(electors(now), {eve.id.hex(): 1_000_000, fay.id.hex(): 1_000_000}, "the electors")
-    leave = {"alliance": bytes.fromhex(pact), "reason": "", "drama": 0}
-    visit.deny("alliance_contested", ana, "AllianceDeparture", leave)
+    betray = {"alliance": bytes.fromhex(pact), "description": "went over", "drama": 0}
+    visit.deny("alliance_contested", ana, "AllianceBetrayal", betray)
     visit.deny("alliance_contested", ana, "AllianceFormation", form((ana, eve), tea, True), eve)
     visit.deny("alliance_overlap", ana, "AllianceFormation", form((ana, dan), tea, True), dan)
     ask = {"conflict": bytes.fromhex(conflict)}

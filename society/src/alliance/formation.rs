@@ -19,7 +19,7 @@ pub(crate) fn verify_formation(
     formation: &AllianceFormation,
 ) -> Result<(), SocietyError> {
     check_distinct("benefits", &formation.terms.benefits)?;
-    Pact::from(formation).check(context, view)
+    Pact::from(formation).check(context, view, context.id.into())
 }
 
 pub(crate) fn apply_formation(

@@ -24,8 +24,13 @@ pub(super) struct Pact<'a> {
 type Rivals = BTreeMap<AllianceId, bool>;
 
 impl Pact<'_> {
-    /// Checks that the members may enter into it now.
-    pub(super) fn check(&self, context: &Context<'_>, view: &dyn View) -> Result<(), SocietyError> {
+    /// Checks that the members may enter into it now, as the alliance of this id.
+    pub(super) fn check(
+        &self,
+        context: &Context<'_>,
+        view: &dyn View,
+        id: AllianceId,
+    ) -> Result<(), SocietyError> {
         if !self.members.contains(&context.author) {
             return Err(SocietyError::AuthorNotMember(context.author));
         }
@@ -35,14 +40,14 @@ impl Pact<'_> {
             return Err(SocietyError::AllianceDuration { got, max });
         }
         let mut rivals = Rivals::new();
-        for id in self.members {
-            let member = agent::load(view, id)?;
+        for person in self.members {
+            let member = agent::load(view, person)?;
             let live = member.alliances.iter().filter(|other| is_live(other.expires_at, context.now()));
             if live.count() >= AGENT_ALLIANCES_MAX {
-                return Err(SocietyError::AllianceLimit(*id));
+                return Err(SocietyError::AllianceLimit(*person));
             }
             if self.exclusive {
-                check_forgotten(context, id, &member)?;
+                check_forgotten(context, person, &member)?;
                 self.collect_rivals(context, &member, &mut rivals);
             }
         }
@@ -50,7 +55,7 @@ impl Pact<'_> {
         match (found.next(), found.next()) {
             (None, _) => Ok(()),
             (Some((rival, true)), None) => Err(SocietyError::AllianceContested(*rival)),
-            (Some((_, false)), None) => conflict::check_room(context, view),
+            (Some((rival, false)), None) => conflict::check_alliances(context, view, *rival, id),
             (Some((first, _)), Some((second, _))) => {
                 Err(SocietyError::AllianceOverlap { count: rivals.len(), first: *first, second: *second })
             }

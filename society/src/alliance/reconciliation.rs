@@ -34,7 +34,7 @@ pub(crate) fn verify_reconciliation(
     if members != alliance.members {
         return Err(SocietyError::MembersDiffer(id));
     }
-    Pact::from(&alliance).check(context, view)
+    Pact::from(&alliance).check(context, view, id)
 }
 
 /// The end that reconciliation undoes, where the alliance came to such a one.

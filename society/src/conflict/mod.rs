@@ -25,7 +25,7 @@ pub use error::ConflictError;
 pub use tally::{Decision, Tally, agrees, decide, decide_early, tally};
 pub use weight::{Standing, weight};
 
-pub(crate) use open::{check_room, open_alliances};
+pub(crate) use open::{check_alliances, open_alliances};
 pub(crate) use opinion::{apply_opinion, apply_resolution, verify_opinion, verify_resolution};
 pub(crate) use read::{READS, conflict as read_conflict, open_conflict as read_open_conflict};
 pub(crate) use report::{apply_report, verify_report};

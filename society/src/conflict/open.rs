@@ -15,7 +15,7 @@ use super::electorate::electors;
 use crate::{Context, SocietyError, due, keys};
 
 /// Checks that a conflict may be opened in this block: neither too many in it nor too many open.
-pub(crate) fn check_room(context: &Context<'_>, view: &dyn View) -> Result<(), SocietyError> {
+pub(super) fn check_room(context: &Context<'_>, view: &dyn View) -> Result<(), SocietyError> {
     let ConflictCounts { open, newest_height, newest_opened, .. } =
         view.record(&keys::conflict_counts()).unwrap_or_default();
     let opened = if newest_height == context.block.height { newest_opened } else { 0 };
@@ -23,6 +23,33 @@ pub(crate) fn check_room(context: &Context<'_>, view: &dyn View) -> Result<(), S
         return Err(ConflictError::Busy { open, opened }.into());
     }
     Ok(())
+}
+
+/// Checks that two alliances may come into conflict in this block: there is room, and they did not do so in it before.
+/// The same two at the same height are the same conflict, and what was decided stays.
+pub(crate) fn check_alliances(
+    context: &Context<'_>,
+    view: &dyn View,
+    earlier: AllianceId,
+    later: AllianceId,
+) -> Result<(), SocietyError> {
+    check_room(context, view)?;
+    let id = between(context, [earlier, later]).id();
+    match view.get(&keys::conflict(&id)) {
+        Some(_) => Err(ConflictError::Exists(id).into()),
+        None => Ok(()),
+    }
+}
+
+/// The conflict between two alliances, the earlier-formed first, without electors.
+fn between(context: &Context<'_>, alliances: [AllianceId; 2]) -> Conflict {
+    let option = |id| ConflictOption { alliance: Some(id), claim: None };
+    Conflict {
+        kind: ConflictKind::ConflictingAlliances,
+        options: alliances.map(option).into(),
+        strategy: context.parameters.conflict_strategy,
+        ..blank(context)
+    }
 }
 
 /// Opens the conflict between two live exclusive alliances of one purpose, the earlier-formed first. Both records and
@@ -34,16 +61,9 @@ pub(crate) fn open_alliances(
     later: (AllianceId, Alliance),
 ) {
     let both = [earlier, later];
-    let option = |id: &AllianceId| ConflictOption { alliance: Some(*id), claim: None };
-    let conflict = Conflict {
-        kind: ConflictKind::ConflictingAlliances,
-        options: both.iter().map(|(id, _)| option(id)).collect(),
-        strategy: context.parameters.conflict_strategy,
-        ..blank(context)
-    };
     let parties: BTreeSet<_> = both.iter().flat_map(|(_, alliance)| alliance.members.clone()).collect();
     let ids = both.each_ref().map(|(id, _)| *id);
-    let conflict = open(context, changes, conflict, &parties);
+    let conflict = open(context, changes, between(context, ids), &parties);
     for (id, mut alliance) in both {
         alliance.state = AllianceState::Contested;
         alliance.conflict = Some(conflict);

@@ -140,7 +140,7 @@ BLOCK = Structure(
 SECOND, DAY = 10**6, 24 * 3600 * 10**6
 PARAMETERS = Structure(
     {
-        "time_step_max": Int(SECOND, 100 * 365 * DAY), "valid_until_max": Int(SECOND, 365 * DAY),
+        "time_step_max": Int(3600 * SECOND, 100 * 365 * DAY), "valid_until_max": Int(SECOND, 365 * DAY),
         "registration": Enumeration("Open", "Sponsored"), "author_events_max": U32,
         "author_window": Int(SECOND, DAY),
     }
