@@ -8,6 +8,7 @@ mod bad_input;
 mod client;
 mod crash;
 mod divergence;
+mod evolution;
 mod fork;
 mod messages;
 mod overload;
