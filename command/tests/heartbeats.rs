@@ -210,9 +210,9 @@ async fn a_backlog_drains_in_pieces_while_events_go_on() {
     assert_eq!(rung.len(), shares);
     assert!(rung.iter().all(|(_, count)| *count <= RINGS_MAX), "{rung:?}");
     // Blocks with events did their share as well, so as many fewer were empty.
-    let shared = heights.iter().filter(|height| rung.iter().any(|(at, _)| at == *height)).count();
-    assert!(shared > 0, "{heights:?} {rung:?}");
-    assert_eq!(head.height().0, LATER + 1 + (shares - shared) as u64);
+    let joint = heights.iter().filter(|height| rung.iter().any(|(at, _)| at == *height)).count();
+    assert!(joint > 0, "{heights:?} {rung:?}");
+    assert_eq!(head.height().0, LATER + 1 + (shares - joint) as u64);
     node.shut_down().await;
 }
 

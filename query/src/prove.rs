@@ -74,8 +74,9 @@ fn prove(state: &StateVersion, reads: &Reads) -> Result<Vec<SubTreeProof>, ReadF
         let sub_tree = first.sub_tree();
         let (here, after) = rest.split_at(rest.partition_point(|key| key.sub_tree() == sub_tree));
         rest = after;
-        let tree =
-            state.tree(sub_tree).ok_or_else(|| ReadFailure::Fault(Box::new(Fault::Withheld(*first))))?;
+        let tree = state
+            .tree(sub_tree)
+            .ok_or_else(|| ReadFailure::Fault(Box::new(Fault::Withheld(Box::new(*first)))))?;
         let keys: Vec<&[u8]> = here.iter().map(Key::as_bytes).collect();
         let tree = tree.prove(&keys);
         let proven = here.iter().filter_map(|key| {

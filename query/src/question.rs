@@ -42,13 +42,12 @@ impl Question {
     /// The names of its arguments; a read and a model have further ones of their own.
     const fn arguments(self) -> &'static [&'static str] {
         match self {
-            Self::Status | Self::Kinds | Self::Reads | Self::Finality => &[],
+            Self::Status | Self::Kinds | Self::Reads | Self::Finality | Self::Tree => &[],
             Self::Block => &["height"],
             Self::Event => &["height", "index"],
             Self::EventById => &["id"],
             Self::Record => &["sub_tree", "key"],
             Self::Read | Self::Model => &["name"],
-            Self::Tree => &[],
         }
     }
 

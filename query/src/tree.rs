@@ -104,9 +104,10 @@ impl Query {
             return Ok(Computed::of_divergence(diverged));
         }
         let newest = projection.head().height();
-        Err(match height <= newest {
-            true => QueryError::HeightNotRetained { wanted: height, newest },
-            false => QueryError::BlockUnknown { wanted: height, newest },
+        Err(if height <= newest {
+            QueryError::HeightNotRetained { wanted: height, newest }
+        } else {
+            QueryError::BlockUnknown { wanted: height, newest }
         })
     }
 }

@@ -49,10 +49,10 @@ pub trait Base: Send + Sync {
 pub enum Fault {
     /// The base does not show this key.
     #[error("the record at {0} is not part of what was given")]
-    Withheld(Key),
+    Withheld(Box<Key>),
     /// The record's bytes are not what this build writes there.
     #[error("the record at {0} cannot be read: {1}")]
-    Corrupt(Key, String),
+    Corrupt(Box<Key>, String),
 }
 
 /// A record that rules read and write whole.
@@ -80,7 +80,9 @@ impl dyn View + '_ {
 
     /// Reads the bytes of a record, noting a fault when they are none.
     pub fn parse<R: Record>(&self, key: &Key, value: &[u8]) -> Option<R> {
-        codec::decode_trusted(value).map_err(|error| self.note(Fault::Corrupt(*key, error.to_string()))).ok()
+        codec::decode_trusted(value)
+            .map_err(|error| self.note(Fault::Corrupt(Box::new(*key), error.to_string())))
+            .ok()
     }
 }
 
@@ -108,7 +110,7 @@ impl View for BaseView<'_> {
             Lookup::Present(value) => Some(value),
             Lookup::Absent => None,
             Lookup::Withheld => {
-                self.note(Fault::Withheld(*key));
+                self.note(Fault::Withheld(Box::new(*key)));
                 None
             }
         }
@@ -116,7 +118,7 @@ impl View for BaseView<'_> {
 
     fn range(&self, from: &Key, to: &Key, limit: usize) -> Vec<(Key, Value)> {
         self.base.range(from, to, limit).unwrap_or_else(|| {
-            self.note(Fault::Withheld(*from));
+            self.note(Fault::Withheld(Box::new(*from)));
             Vec::new()
         })
     }

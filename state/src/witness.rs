@@ -177,9 +177,9 @@ fn show(state: &StateVersion, reads: &Reads, changes: &[Change]) -> Vec<SubTreeP
         wanted.entry(from.sub_tree()).or_default().ranges.push((from.as_bytes(), to.as_bytes()));
     }
     let parts = wanted.into_iter().filter_map(|(sub_tree, wanted)| {
-        let changed: Vec<_> =
+        let of_tree: Vec<_> =
             changes.iter().filter(|change| change.key.sub_tree() == sub_tree).cloned().collect();
-        Some(show_tree(sub_tree, state.tree(sub_tree)?, &wanted, &changed))
+        Some(show_tree(sub_tree, state.tree(sub_tree)?, &wanted, &of_tree))
     });
     parts.collect()
 }

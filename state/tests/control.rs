@@ -366,13 +366,13 @@ fn a_state_that_is_none_is_a_fault() {
     for key in [keys::chain(), keys::parameters()] {
         let mut state = given(&[ANA]).state;
         state.remove(&key);
-        assert!(matches!(context_fault(&state), Fault::Corrupt(at, _) if at == key));
+        assert!(matches!(context_fault(&state), Fault::Corrupt(at, _) if *at == key));
         state.insert(key, Value::from([0xc1]));
-        assert!(matches!(context_fault(&state), Fault::Corrupt(at, _) if at == key));
+        assert!(matches!(context_fault(&state), Fault::Corrupt(at, _) if *at == key));
     }
     for key in [keys::chain(), keys::parameters(), keys::domain_parameters(), keys::schedule()] {
         let base = Withholding { state: given(&[ANA]).state, hidden: BTreeSet::from([key]) };
-        assert_eq!(context_fault(&base), Fault::Withheld(key));
+        assert_eq!(context_fault(&base), Fault::Withheld(Box::new(key)));
     }
 }
 
@@ -429,7 +429,10 @@ fn whatever_is_withheld_of_what_rules_read_is_a_fault() {
                 // A dry run does not look where only a write goes.
                 let written_only =
                     dry && noticed.is_none() && [page_key(5), pact_key(&submission.id())].contains(hidden);
-                assert!(noticed == Some(Fault::Withheld(*hidden)) || written_only, "{hidden}: {noticed:?}");
+                assert!(
+                    noticed == Some(Fault::Withheld(Box::new(*hidden))) || written_only,
+                    "{hidden}: {noticed:?}"
+                );
             }
         }
     }
@@ -444,6 +447,6 @@ fn a_record_that_cannot_be_read_is_a_fault() {
         given.state.insert(account, Value::from([0xc1]));
         let mut changes = Changes::new(&given.state);
         let _ = pact(ANA, &[BO]).execute(&block, &mut changes, false);
-        assert!(matches!(changes.fault(), Some(Fault::Corrupt(at, _)) if at == account));
+        assert!(matches!(changes.fault(), Some(Fault::Corrupt(at, _)) if *at == account));
     }
 }

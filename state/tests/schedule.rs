@@ -47,9 +47,9 @@ fn a_change_is_for_a_later_block_and_not_too_late_a_one() {
 fn as_many_wait_as_may() {
     let fill =
         |given: Given, nonce: u64| given.accepts(&grant(&[ANA], SEALER, Role::Producer, 0, 9).nonce(nonce));
-    let full = (0..SCHEDULED_MAX as u64).fold(one(), fill);
+    let crowded = (0..SCHEDULED_MAX as u64).fold(one(), fill);
     let next = grant(&[ANA], SEALER, Role::Producer, 0, 20).nonce(SCHEDULED_MAX as u64);
-    full.refuses(&next, "schedule_full").at_height(9).accepts(&next);
+    crowded.refuses(&next, "schedule_full").at_height(9).accepts(&next);
 }
 
 #[test]
@@ -300,7 +300,7 @@ fn what_is_scheduled_is_read() {
 /// One step of a random history.
 #[derive(Clone, Debug)]
 enum Step {
-    Event(Submission),
+    Event(Box<Submission>),
     Block,
 }
 
@@ -310,11 +310,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         4 => Just(Step::Block),
         3 => (people(), roles, 0..4_u64, 1..40_u64)
-            .prop_map(|(account, role, weight, at)| Step::Event(grant(&[ANA, BO], account, role, weight, at))),
-        2 => (people(), any::<bool>()).prop_map(|(account, on)| Step::Event(suspend(&[ANA, BO], account, on))),
-        2 => (1..40_u64, 1..6_u16).prop_map(|(at, version)| Step::Event(change_of(&[ANA, BO], &rules(at, version)))),
-        1 => (1..40_u64).prop_map(|at| Step::Event(change_of(&[ANA], &rules_less(at)))),
-        2 => people().prop_map(|author| Step::Event(note(author))),
+            .prop_map(|(account, role, weight, at)| Step::Event(Box::new(grant(&[ANA, BO], account, role, weight, at)))),
+        2 => (people(), any::<bool>()).prop_map(|(account, on)| Step::Event(Box::new(suspend(&[ANA, BO], account, on)))),
+        2 => (1..40_u64, 1..6_u16).prop_map(|(at, version)| Step::Event(Box::new(change_of(&[ANA, BO], &rules(at, version))))),
+        1 => (1..40_u64).prop_map(|at| Step::Event(Box::new(change_of(&[ANA], &rules_less(at))))),
+        2 => people().prop_map(|author| Step::Event(Box::new(note(author)))),
     ];
     prop::collection::vec(step, 1..60)
 }

@@ -63,6 +63,7 @@ fn text(path: &Path) -> &str {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "one story, from the fault to the end")]
 fn a_node_that_computes_wrong_is_told_apart_and_healed() {
     let Some(server) = Server::start() else { return };
     let shape = Shape { commands: 1, queries: 2, validators: 4, replicas: 1 };
@@ -115,7 +116,7 @@ fn a_node_that_computes_wrong_is_told_apart_and_healed() {
         "{:.1} s from before the faulty block until its record was named",
         fault_at.elapsed().as_secs_f64()
     );
-    assert_eq!(key["key"], hex(keys::agent(&victim).as_bytes()));
+    assert_eq!(key["key"], hex::encode(keys::agent(&victim).as_bytes()));
     assert_eq!(key["our_record"]["reputation"], "1", "{key}");
     assert_eq!(key["their_record"]["reputation"], "0.5", "{key}");
     check_proofs(diverged, key, &victim);
@@ -127,7 +128,9 @@ fn a_node_that_computes_wrong_is_told_apart_and_healed() {
     assert_eq!((exit, &found["found"]["committed_by"]), (Some(1), &value!("ours")));
     let told = run(&line[..4]);
     let told = String::from_utf8_lossy(&told.stdout).into_owned();
-    for part in [&*hex(keys::agent(&victim).as_bytes()), "that block is final", "our node computed wrong"] {
+    for part in
+        [&*hex::encode(keys::agent(&victim).as_bytes()), "that block is final", "our node computed wrong"]
+    {
         assert!(told.contains(part), "{part} is not in {told}");
     }
     // What the block commits to is proven to whoever trusts the validators or the producer.
@@ -213,7 +216,7 @@ fn check_proofs(diverged: &Json, key: &Json, victim: &AccountId) {
 fn computed(evidence: &Path, agent: &AccountId) -> (Json, Json) {
     let report: Json = serde_json::from_str(&std::fs::read_to_string(evidence).unwrap()).unwrap();
     let records = report["computed"]["changes"]["records"].as_array().unwrap();
-    let key = hex(keys::agent(agent).as_bytes());
+    let key = hex::encode(keys::agent(agent).as_bytes());
     let record = records.iter().find(|record| record["key"] == *key).unwrap();
     (record["before_record"]["reputation"].clone(), record["after_record"]["reputation"].clone())
 }
@@ -294,8 +297,4 @@ fn a_block_of_a_faulty_producer_is_left_behind() {
     grow(&healed, &mut later, good + 5);
     await_finalized(&reader, good + 5);
     assert_eq!(reader.get("/readyz").0, 200);
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -103,8 +103,9 @@ pub(crate) fn run(run: &Run<'_>, args: &Args) -> Outcome {
     let timestamp = args.time.map_or_else(|| Clock::system().now(), Timestamp);
     let mut genesis = genesis(&*run.app.machine, &args.name, timestamp, kernel, domain, &key);
     genesis.accounts = others.with(&key.public())?;
-    let own = genesis.accounts.iter_mut().find(|account| account.key == key.public());
-    own.into_iter().for_each(|account| account.sponsorships = args.sponsorships);
+    if let Some(own) = genesis.accounts.iter_mut().find(|account| account.key == key.public()) {
+        own.sponsorships = args.sponsorships;
+    }
     // Refused before anything is written.
     seal_genesis(&*run.app.machine, &genesis, &key)?;
     let file = if let Some(file) = file {

@@ -166,14 +166,12 @@ async fn write(log: &dyn EventLog, simulation: &mut Simulation, events: u64) -> 
     for appended in in_flight {
         appended.await?;
     }
-    match there.more().await? {
-        None => Ok(there.found),
-        Some(_) => {
-            let height = simulation.report().height;
-            let message = format!("the log goes on after block {height}, with which these events end");
-            Err(CliError::new(Exit::Refused, "simulation_longer", message).hint("ask for more --events"))
-        }
+    if there.more().await?.is_none() {
+        return Ok(there.found);
     }
+    let height = simulation.report().height;
+    let message = format!("the log goes on after block {height}, with which these events end");
+    Err(CliError::new(Exit::Refused, "simulation_longer", message).hint("ask for more --events"))
 }
 
 /// The next block, unless somebody wants it to stop.

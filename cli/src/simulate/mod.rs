@@ -40,6 +40,7 @@ use chaoschain_schemas::society::{AgentRegistration, ConflictCounts, Parameters,
 use chaoschain_schemas::{ChainId, Hash, Height, Micros, Sequence, Timestamp, codec};
 use chaoschain_society::keys;
 use chaoschain_state::{BaseView, View};
+use rayon::prelude::*;
 
 pub use chain::VALIDATORS;
 pub use choose::WRONG_PER_MILLE;
@@ -146,7 +147,6 @@ impl Simulation {
             model.add(Person { has_account: true, ..validator });
         }
         let first = model.people.len();
-        use rayon::prelude::*;
         let people: Vec<Person> =
             (0..agents).into_par_iter().map(|number| Person::new(&seed, format!("agent {number}"))).collect();
         for person in people {

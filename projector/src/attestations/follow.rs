@@ -143,12 +143,12 @@ impl Attestations {
     fn advance(&self, known: &mut Known, head: &Head) {
         known.head = head.height();
         let control = head.state.sub_roots()[usize::from(CONTROL)];
-        if control != known.control {
+        if control == known.control {
+            known.electorates.unchanged(known.head);
+        } else {
             let newest = Electorate::of(&head.state);
             known.electorates.advance(newest, known.head, |account| key_in(&head.state, account));
             known.control = control;
-        } else {
-            known.electorates.unchanged(known.head);
         }
         let hash_at = |height| hash_at(&self.0.history, height);
         known.tracker.settle(&known.electorates, &Place { head: known.head, hash_at: &hash_at });

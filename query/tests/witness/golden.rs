@@ -118,14 +118,14 @@ fn every_frozen_witness_is_judged_as_it_was() {
     let verifier = StateVerifier::new(&trust, &Society);
     let (mut held, mut refused) = (0, 0);
     for vector in &vectors[1..] {
-        let verified = verifier.verify_file(&hex::decode(vector["hex"].as_str().unwrap()).unwrap());
-        match (verified, vector["code"].as_str()) {
+        let verdict = verifier.verify_file(&hex::decode(vector["hex"].as_str().unwrap()).unwrap());
+        match (verdict, vector["code"].as_str()) {
             (Ok(_), None) => held += 1,
             (Err(error), Some(code)) => {
                 assert_eq!(error.code(), code, "{}", vector["name"]);
                 refused += 1;
             }
-            (verified, _) => panic!("{}: {verified:?}", vector["name"]),
+            (other, _) => panic!("{}: {other:?}", vector["name"]),
         }
     }
     assert_eq!((held, refused), (3, 16));

@@ -89,7 +89,7 @@ proptest! {
                 let wrong = Chain::with_events(&block, events, PRODUCER, |_| {});
                 prop_assert_eq!(chain.compare("refused", &wrong), Err("event_rejected"));
             }
-            let wrong = Chain::altered(&block, PRODUCER, |header| header.state_root = Default::default());
+            let wrong = Chain::altered(&block, PRODUCER, |header| header.state_root = chaoschain_schemas::Hash::ZERO);
             prop_assert_eq!(chain.compare("another root", &wrong), Err("state_root_wrong"));
             prop_assert_eq!(chain.compare("sealed", &block), Ok(()));
         }

@@ -30,8 +30,9 @@ pub fn block_context(
     if let Some(fault) = view.fault() {
         return Err(fault);
     }
-    let missing =
-        |key: Key| Fault::Corrupt(key, "there is no such record; was the state made by genesis?".into());
+    let missing = |key: Key| {
+        Fault::Corrupt(Box::new(key), "there is no such record; was the state made by genesis?".into())
+    };
     let state = state.ok_or_else(|| missing(keys::chain()))?;
     let mut context = BlockContext {
         chain,

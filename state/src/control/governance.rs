@@ -120,8 +120,8 @@ impl Decision {
             Self::Suspend(suspension) => {
                 let mut standing = Standing::of(changes.view());
                 if standing.suspend(&suspension.account, suspension.suspended).is_ok() {
-                    let changed = standing.into_changed(block.height);
-                    changed.write(changes);
+                    let decided = standing.into_changed(block.height);
+                    decided.write(changes);
                 }
             }
         }

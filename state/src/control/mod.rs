@@ -154,7 +154,7 @@ pub fn may_produce(account: &Account) -> bool {
 
 /// All accounts that may seal blocks, ascending. Looks at every account there is: not for a rule, nor for a request.
 pub fn producers(state: &StateVersion) -> impl Iterator<Item = (AccountId, Account)> {
-    let records = state.tree(CONTROL).into_iter().flat_map(|tree| tree.iter());
+    let records = state.tree(CONTROL).into_iter().flat_map(crate::merkle::Version::iter);
     records.filter_map(|(key, value)| {
         let id = AccountId::new(key.strip_prefix(&[keys::ACCOUNT])?.try_into().ok()?);
         let account = codec::decode_trusted::<Account>(&value).ok()?;

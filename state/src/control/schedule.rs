@@ -75,8 +75,8 @@ pub(super) fn take_effect(machine: &dyn Machine, block: &BlockContext, changes: 
     for change in schedule.changes.drain(..count) {
         let _ = apply(machine, machine.rules(), view, &mut standing, &change);
     }
-    let changed = standing.into_changed(block.height);
-    changed.write(changes);
+    let decided = standing.into_changed(block.height);
+    decided.write(changes);
     changes.put(&keys::parameters(), &block.parameters);
     changes.set(&keys::domain_parameters(), Some(block.domain_parameters.bytes().clone()));
     if schedule.changes.is_empty() {

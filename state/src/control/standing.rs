@@ -34,7 +34,7 @@ impl<'v> Standing<'v> {
     pub(super) fn of(view: &'v dyn View) -> Self {
         let chain = view.record(&keys::chain());
         if chain.is_none() {
-            view.note(Fault::Corrupt(keys::chain(), "there is no such record".into()));
+            view.note(Fault::Corrupt(Box::new(keys::chain()), "there is no such record".into()));
         }
         let validators = view.record(&keys::validators()).unwrap_or_default();
         Self { view, chain: chain.unwrap_or_default(), validators, accounts: BTreeMap::new() }

@@ -116,9 +116,11 @@ impl Version {
         }
         let mut level = vec![top];
         for _ in 0..depth.clamp(1, SPREAD_DEPTH_MAX) {
-            let children = level.into_iter().flat_map(|link| match is_leaf(link) {
-                true => vec![link],
-                false => [false, true].map(|right| arena.node(link).child(right)).to_vec(),
+            let children = level.into_iter().flat_map(|link| {
+                if is_leaf(link) {
+                    return vec![link];
+                }
+                [false, true].map(|right| arena.node(link).child(right)).to_vec()
             });
             level = children.collect();
         }
