@@ -210,7 +210,7 @@ fn a_build_that_knows_version_1_stops_where_2_begins_and_serves() {
     assert_eq!(run(&verify).status.code(), Some(0));
 
     // The newer build goes on from there, with the same state directory.
-    let went_on = json(&replay);
+    let went_on = json(&replay[..5]);
     for (what, expected) in [("header_hash", last.header_hash), ("state_root", last.state_root)] {
         assert_eq!(went_on[what], value!(expected));
     }
