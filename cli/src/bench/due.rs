@@ -176,7 +176,8 @@ fn conflict(agents: u64, number: u64) -> Vec<Record> {
         strategy: Strategy::Majority,
         reporter: AgentId::new(id("reporter", number)),
         reason: "measured".into(),
-        opened_height: Height(0),
+        // Of few agents, many are contested more than once, at other heights.
+        opened_height: Height(number / agents),
         opened_at: Timestamp(0),
         deadline,
         threshold: Fixed::ONE,
@@ -293,8 +294,10 @@ mod tests {
         }
         // 128 electors and two parties each. An entry, a conflict, a profile; and how many are open.
         let share = DUE_WORK_MAX as usize / 130;
-        let conflicts = (0..60).flat_map(|number| conflict(1_000, number)).collect();
-        assert_eq!(written(1_000, conflicts), [share * 3 + 1; 3]);
+        let conflicts = |agents, count| (0..count).flat_map(|number| conflict(agents, number)).collect();
+        assert_eq!(written(200, conflicts(200, 60)), [share * 3 + 1; 3]);
+        let few = Backlog::new(10, conflicts(10, 60));
+        assert!(few.is_ok(), "of few agents, some are contested more than once");
         assert_eq!(written(1_000, Vec::new()), [0; 3]);
     }
 }
