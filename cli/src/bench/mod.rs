@@ -28,7 +28,7 @@ use serde::Serialize;
 use crate::args::Run;
 use crate::config::{Config, Flags, LogArgs};
 use crate::error::{CliError, Outcome};
-use crate::log_home::LogChoice;
+use crate::log_home::{LogChoice, preflight};
 
 /// How often the ceiling is measured; the best counts.
 const CEILING_ROUNDS: usize = 3;
@@ -138,6 +138,7 @@ fn chain_figures(config: &Config, args: &BenchArgs) -> Outcome<Vec<Figure>> {
         return Err(CliError::usage("bench_home_wrong", message).hint("say --log managed"));
     }
     let runtime = chain::runtime()?;
+    runtime.block_on(preflight(config))?;
     eprintln!("signing {} events of {} authors …", args.events, args.authors);
     let embedded = Config { log: "embedded".into(), ..config.clone() };
     let mut bench = runtime.block_on(chain::Bench::new(&embedded, args.authors))?;
