@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use chaoschain_events::block::VerifiedBlock;
 use chaoschain_events::log::{LogError, ReadLimits};
+use chaoschain_schemas::control::is_quorum;
 use chaoschain_schemas::{AccountId, Hash, Header, Height, SealedBlock, Sequence, SignedHeader};
 use chaoschain_state::{Change, StateVersion};
 use serde::Serialize;
@@ -133,7 +134,7 @@ struct Weighed {
 
 impl Weighed {
     fn decides(self) -> bool {
-        3 * u128::from(self.attested) > 2 * u128::from(self.total)
+        is_quorum(self.attested, self.total)
     }
 }
 

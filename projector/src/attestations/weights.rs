@@ -1,6 +1,7 @@
 //! How weights add up: what is attested by more than a share of the whole.
 
 use chaoschain_schemas::Height;
+use chaoschain_schemas::control::is_quorum;
 
 /// A share of the validators' weight that is to be exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,11 +15,10 @@ pub(super) enum Share {
 impl Share {
     /// Whether `part` is more than this share of `total`. Of nothing, nothing is more.
     pub(super) const fn is_exceeded(self, part: u64, total: u64) -> bool {
-        let thirds = match self {
-            Self::Third => 1,
-            Self::TwoThirds => 2,
-        };
-        3 * part as u128 > thirds * total as u128
+        match self {
+            Self::Third => 3 * part as u128 > total as u128,
+            Self::TwoThirds => is_quorum(part, total),
+        }
     }
 }
 

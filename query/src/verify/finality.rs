@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use chaoschain_events::attest;
 use chaoschain_schemas::api::ReadPoint;
+use chaoschain_schemas::control::is_quorum;
 use chaoschain_schemas::limits::VALIDATORS_MAX;
 use chaoschain_schemas::{
     Attestation, AttestedHeader, FinalityProof, Hash, Height, PublicKey, SignedAttestation,
@@ -94,7 +95,7 @@ pub(super) struct Weighed {
 impl Weighed {
     /// Whether it is more than two thirds.
     pub(super) const fn is_final(self) -> bool {
-        3 * self.weight as u128 > 2 * self.total as u128
+        is_quorum(self.weight, self.total)
     }
 }
 

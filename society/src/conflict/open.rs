@@ -34,7 +34,12 @@ pub(crate) fn check_alliances(
     later: AllianceId,
 ) -> Result<(), SocietyError> {
     check_room(context, view)?;
-    let id = between(context, [earlier, later]).id();
+    check_new(view, &between(context, [earlier, later]))
+}
+
+/// Checks that no conflict of the same kind, subject, options and opening height is in the state.
+pub(super) fn check_new(view: &dyn View, conflict: &Conflict) -> Result<(), SocietyError> {
+    let id = conflict.id();
     match view.get(&keys::conflict(&id)) {
         Some(_) => Err(ConflictError::Exists(id).into()),
         None => Ok(()),

@@ -12,7 +12,7 @@ use chaoschain_state::control::keys as control_keys;
 use chaoschain_state::{Changes, View};
 
 use super::ConflictError;
-use super::open::{blank, check_room, count_evidence, open};
+use super::open::{blank, check_new, check_room, count_evidence, open};
 use crate::{Context, SocietyError, agent, check_range, keys};
 
 pub(crate) fn verify_report(
@@ -33,11 +33,7 @@ pub(crate) fn verify_report(
             );
         }
     }
-    let id = described(context, report).id();
-    match view.get(&keys::conflict(&id)) {
-        Some(_) => Err(ConflictError::Exists(id).into()),
-        None => Ok(()),
-    }
+    check_new(view, &described(context, report))
 }
 
 fn verify_fact(context: &Context<'_>, view: &dyn View, report: &FactReport) -> Result<(), SocietyError> {
