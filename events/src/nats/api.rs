@@ -12,6 +12,9 @@ use tokio::sync::broadcast;
 use super::link::Denial;
 use super::{Denied, Nats, NatsError};
 
+/// The status of a refusal for want of servers, as in HTTP.
+const UNAVAILABLE: u16 = 503;
+
 /// Why a request of the JetStream API has no answer that could be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ApiError {
@@ -27,6 +30,17 @@ pub(crate) enum ApiError {
     Denied(Denial),
     /// The answer is not one.
     Malformed { subject: String, reason: String },
+}
+
+impl ApiError {
+    /// Whether JetStream was there and could not do it just now, so that another way may be tried.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::TimedOut { .. } | Self::NoResponders { .. } => true,
+            Self::Refused(refusal) => refusal.code == UNAVAILABLE,
+            Self::Disconnected | Self::Denied(_) | Self::Malformed { .. } => false,
+        }
+    }
 }
 
 /// JetStream's way of saying no.

@@ -54,6 +54,20 @@ pub(crate) async fn contents(log: &dyn EventLog) -> Vec<(u64, String)> {
     texts(&log.read(log.first().await.unwrap(), ALL).await.unwrap())
 }
 
+/// As [`contents`], where the servers may be busy with themselves.
+pub(crate) async fn contents_patiently(log: &dyn EventLog) -> Vec<(u64, String)> {
+    loop {
+        let read = match log.first().await {
+            Ok(first) => log.read(first, ALL).await,
+            Err(error) => Err(error),
+        };
+        match read {
+            Ok(entries) => return texts(&entries),
+            Err(error) => assert_eq!(error.code(), "log_unavailable", "{error}"),
+        }
+    }
+}
+
 pub(crate) fn texts(entries: &[Entry]) -> Vec<(u64, String)> {
     let text = |entry: &Entry| String::from_utf8_lossy(&entry.message).into_owned();
     entries.iter().map(|entry| (entry.sequence.0, text(entry))).collect()

@@ -296,6 +296,13 @@ impl Follower {
             Err(ApiError::Refused(refusal)) if refusal.err_code == STREAM_NOT_FOUND => {
                 self.shared.look().await.map(|_| ())
             }
+            // The servers together have to agree on a consumer, and cannot while one of them is missed or a leader is
+            // elected; the stream's own leader says what it has all the same.
+            Err(error) if error.may_pass() => {
+                self.broken(&error.to_string());
+                self.singly = SINGLE_READS;
+                Ok(())
+            }
             Err(error) => Err(unavailable(&error)),
         }
     }
