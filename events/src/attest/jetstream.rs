@@ -22,8 +22,6 @@ pub const KEPT_PER_VALIDATOR: i64 = 256;
 const OPEN_PATIENCE: Duration = Duration::from_secs(10);
 const ASK_PATIENCE: Duration = Duration::from_secs(1);
 const OPEN_RETRY: Duration = Duration::from_millis(200);
-/// JetStream's numbers: not available, no quorum of peers, not the leader.
-const NOT_READY: [u32; 4] = [10004, 10006, 10008, 10009];
 /// No such stream, and one of this name with another configuration.
 const STREAM_NOT_FOUND: u32 = 10059;
 const STREAM_NAME_EXIST: u32 = 10058;
@@ -59,7 +57,7 @@ impl JetStreamBoard {
         let found = loop {
             match find_or_make(&nats, &wanted, create).await {
                 Ok(info) => break info.config,
-                Err(error) if passes(&error) && started.elapsed() < OPEN_PATIENCE => {
+                Err(error) if error.may_pass() && started.elapsed() < OPEN_PATIENCE => {
                     tokio::time::sleep(OPEN_RETRY).await;
                 }
                 Err(ApiError::Refused(Refusal { err_code: STREAM_NOT_FOUND, .. })) => {
@@ -272,15 +270,6 @@ async fn find_or_make(nats: &Nats, wanted: &Config, create: bool) -> Result<Info
             nats.api(&info, "", ASK_PATIENCE).await
         }
         other => other,
-    }
-}
-
-/// Whether it may be otherwise in a moment, as with a cluster that is only starting.
-fn passes(error: &ApiError) -> bool {
-    match error {
-        ApiError::Refused(refusal) => NOT_READY.contains(&refusal.err_code),
-        ApiError::TimedOut { .. } | ApiError::Disconnected => true,
-        _ => false,
     }
 }
 

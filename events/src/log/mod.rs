@@ -112,7 +112,8 @@ pub trait EventLog: Debug + Send + Sync {
 
     /// Drops messages before `before`, at most all up to the tip; answers the new [`first`](Self::first).
     ///
-    /// A home drops in units of its own, so the answer may be less than `before`; it is never more.
+    /// A home drops in units of its own, so the answer may be less than `before`; it is never more. A reader that is
+    /// overtaken may still be handed what was on its way to it.
     /// [`LogError::BeyondTip`] when `before` is more than tip + 1.
     fn compact(&self, before: Sequence) -> BoxFuture<'_, Result<Sequence, LogError>>;
 

@@ -12,8 +12,10 @@ use tokio::sync::broadcast;
 use super::link::Denial;
 use super::{Denied, Nats, NatsError};
 
-/// The status of a refusal for want of servers, as in HTTP.
-const UNAVAILABLE: u16 = 503;
+/// JetStream's numbers for what passes when a cluster is up: not available, no quorum of peers, not the leader.
+const NOT_READY: [u32; 4] = [10004, 10006, 10008, 10009];
+/// JetStream's number for too few servers, which is also what a leader says that has not heard of the others yet.
+const NO_SUITABLE_PEERS: u32 = 10005;
 
 /// Why a request of the JetStream API has no answer that could be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,13 +35,20 @@ pub(crate) enum ApiError {
 }
 
 impl ApiError {
-    /// Whether JetStream was there and could not do it just now, so that another way may be tried.
+    /// Whether it may be otherwise in a moment, as with a cluster that is only starting.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
-            Self::TimedOut { .. } | Self::NoResponders { .. } => true,
-            Self::Refused(refusal) => refusal.code == UNAVAILABLE,
-            Self::Disconnected | Self::Denied(_) | Self::Malformed { .. } => false,
+            Self::Refused(refusal) => refusal.is_not_ready() || refusal.err_code == NO_SUITABLE_PEERS,
+            Self::TimedOut { .. } | Self::Disconnected => true,
+            Self::NoResponders { .. } | Self::Denied(_) | Self::Malformed { .. } => false,
         }
+    }
+}
+
+impl Refusal {
+    /// Whether the servers have no leader, or too few of them are up.
+    pub(crate) fn is_not_ready(&self) -> bool {
+        NOT_READY.contains(&self.err_code)
     }
 }
 

@@ -163,6 +163,30 @@ fn copy(from: &std::path::Path, to: &std::path::Path) {
     }
 }
 
+/// A cluster that is only starting has too few servers for a moment, or its leader has not heard of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_waits_for_the_servers_that_are_to_keep_it() {
+    let Some(cluster) = Cluster::start() else { return };
+    let leader = cluster.meta_leader();
+    let late = (leader + 1) % SERVERS;
+    cluster.server(late).kill();
+    let nats = nats(&cluster.server(leader).url()).await;
+    // Until the leader has noticed.
+    let config = || async_nats::jetstream::stream::Config {
+        name: "PROBE".to_owned(),
+        num_replicas: SERVERS,
+        ..Default::default()
+    };
+    while nats.jetstream().create_stream(config()).await.is_ok() {
+        nats.jetstream().delete_stream("PROBE").await.unwrap();
+    }
+    let options = JetStreamOptions { replicas: SERVERS, ..options(new_chain()) };
+    let opening = tokio::spawn(JetStreamLog::open(nats, options));
+    cluster.server(late).restart();
+    let log = opening.await.unwrap().unwrap();
+    assert_eq!(log.status().replicas, SERVERS);
+}
+
 /// The servers that would have to agree on a consumer are gone; the one that keeps the stream says what is in it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_there_is_read_without_a_consumer() {

@@ -46,6 +46,8 @@ pub(super) struct Follower {
     trouble: String,
     /// How many messages are read one by one before a consumer is tried again.
     singly: u32,
+    /// Whether that is because none could be made, of which a reader that has to wait is told.
+    refused: bool,
     /// What the leader has up to here was erased.
     nothing_to: u64,
     doubt_after: Duration,
@@ -87,6 +89,7 @@ impl Follower {
             remakes: 0,
             trouble: String::new(),
             singly: 0,
+            refused: false,
             nothing_to: 0,
             doubt_after: DOUBT_AFTER,
             quiet_since: Instant::now(),
@@ -208,7 +211,11 @@ impl Follower {
         }
         self.wait_for_connection().await?;
         if self.singly > 0 {
-            return Ok(self.read_single().await? || !finite);
+            let is_read = self.read_single().await?;
+            if !is_read && !finite && std::mem::take(&mut self.refused) {
+                return Err(LogError::Unavailable { reason: std::mem::take(&mut self.trouble) });
+            }
+            return Ok(is_read || !finite);
         }
         if self.pull.is_none() {
             self.make_consumer().await?;
@@ -286,6 +293,7 @@ impl Follower {
         }
         match Pull::start(&self.shared, self.next).await {
             Ok(pull) => {
+                self.refused = false;
                 // After it was made: a consumer does not outlive its stream, so it is of the one that was opened.
                 self.shared.look().await?.check_from(self.next)?;
                 self.pull = Some(pull);
@@ -298,9 +306,9 @@ impl Follower {
             }
             // The servers together have to agree on a consumer, and cannot while one of them is missed or a leader is
             // elected; the stream's own leader says what it has all the same.
-            Err(error) if error.may_pass() => {
+            Err(error @ (ApiError::TimedOut { .. } | ApiError::Refused(_))) => {
                 self.broken(&error.to_string());
-                self.singly = SINGLE_READS;
+                (self.singly, self.refused) = (SINGLE_READS, true);
                 Ok(())
             }
             Err(error) => Err(unavailable(&error)),

@@ -19,8 +19,6 @@ const OPEN_PATIENCE: Duration = Duration::from_secs(10);
 const OPEN_ASK_PATIENCE: Duration = Duration::from_secs(1);
 const OPEN_RETRY: Duration = Duration::from_millis(200);
 
-/// JetStream's numbers for what passes when a cluster is up: not available, no quorum of peers, not the leader.
-const NOT_READY: [u32; 4] = [10004, 10006, 10008, 10009];
 /// A stream of this name, but another configuration.
 const STREAM_NAME_EXIST: u32 = 10058;
 /// JetStream is not enabled: at the server, for the account.
@@ -40,12 +38,7 @@ pub(super) async fn open(nats: &Nats, names: &Names, options: &JetStreamOptions)
             }
             Err(error) => error,
         };
-        let passes = match &error {
-            ApiError::Refused(refusal) => NOT_READY.contains(&refusal.err_code),
-            ApiError::TimedOut { .. } | ApiError::Disconnected => true,
-            _ => false,
-        };
-        if !passes || started.elapsed() > OPEN_PATIENCE {
+        if !error.may_pass() || started.elapsed() > OPEN_PATIENCE {
             return Err(explain(nats, names, error));
         }
         tokio::time::sleep(OPEN_RETRY).await;
@@ -80,7 +73,7 @@ fn explain(nats: &Nats, names: &Names, error: ApiError) -> NatsError {
         ApiError::Refused(refusal) if NOT_ENABLED.contains(&refusal.err_code) => {
             nats.jetstream_off(refusal.to_string())
         }
-        ApiError::Refused(refusal) if NOT_READY.contains(&refusal.err_code) => {
+        ApiError::Refused(refusal) if refusal.is_not_ready() => {
             NatsError::NoLeader { subject: format!("the stream {stream}"), reason: refusal.to_string() }
         }
         ApiError::Refused(Refusal { err_code, description, .. }) => {
