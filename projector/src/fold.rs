@@ -378,24 +378,27 @@ impl Fold {
         let events_max = limits.events.min(BLOCK_EVENTS_MAX);
         let mut accepted: Vec<VerifiedEnvelope> = Vec::with_capacity(candidates.len());
         let mut verdicts = Vec::with_capacity(candidates.len());
-        for candidate in candidates {
-            let cost = candidate.bytes().len() + EVENT_OVERHEAD_BYTES;
-            if accepted.len() == events_max || cost > room {
-                verdicts.push(Verdict::NoRoom);
-                continue;
-            }
-            let index = accepted.len() as u32;
-            let outcome =
-                succession::execute(&*self.machine, &context, &mut changes, index, &signed(candidate))
-                    .map_err(unable)?;
-            verdicts.push(match outcome {
-                Ok(()) => {
-                    room -= cost;
-                    accepted.push(candidate.clone());
-                    Verdict::Accepted(index)
+        for candidates in candidates.chunks(control::FETCHED_TOGETHER) {
+            control::fetch_reads(&*self.machine, &*tip.state, candidates.iter().map(signed));
+            for candidate in candidates {
+                let cost = candidate.bytes().len() + EVENT_OVERHEAD_BYTES;
+                if accepted.len() == events_max || cost > room {
+                    verdicts.push(Verdict::NoRoom);
+                    continue;
                 }
-                Err(rejection) => Verdict::Rejected(rejection),
-            });
+                let index = accepted.len() as u32;
+                let outcome =
+                    succession::execute(&*self.machine, &context, &mut changes, index, &signed(candidate))
+                        .map_err(unable)?;
+                verdicts.push(match outcome {
+                    Ok(()) => {
+                        room -= cost;
+                        accepted.push(candidate.clone());
+                        Verdict::Accepted(index)
+                    }
+                    Err(rejection) => Verdict::Rejected(rejection),
+                });
+            }
         }
         if accepted.is_empty() && !empty {
             return Ok((None, verdicts));

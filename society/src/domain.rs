@@ -11,7 +11,9 @@ use chaoschain_state::domain::{BlockContext, Domain, KindSpec, ReadError, ReadSp
 use chaoschain_state::{Changes, Key, Rejection, View};
 use serde_json::Value as Json;
 
-use crate::{Context, Transition, agent, alliance, conflict, drama, due, entry, meme, reads, relationship};
+use crate::{
+    Context, Transition, agent, alliance, conflict, drama, due, entry, keys, meme, reads, relationship,
+};
 
 /// The society domain.
 #[derive(Clone, Copy, Debug, Default)]
@@ -130,6 +132,24 @@ impl Domain for Society {
             Transition::AllianceFormation(formation) => alliance::parties(&formation.members, author),
             Transition::AllianceReconciliation(revival) => alliance::parties(&revival.members, author),
             _ => Vec::new(),
+        }
+    }
+
+    /// Of what happens often.
+    fn expect_reads(author: &AccountId, transition: &Transition, expected: &mut Vec<Key>) {
+        match transition {
+            Transition::ReputationUpdate(update) => {
+                relationship::expect_reads(author, &[update.subject], expected);
+            }
+            Transition::SocialInteraction(interaction) => {
+                relationship::expect_reads(author, &interaction.targets, expected);
+            }
+            Transition::MemeInfluence(influence) => {
+                meme::expect_reads(author, &influence.meme, expected);
+                expected.extend(influence.affected.iter().map(keys::agent));
+            }
+            Transition::MemeReaction(reaction) => meme::expect_reads(author, &reaction.meme, expected),
+            _ => {}
         }
     }
 

@@ -5,7 +5,7 @@ use chaoschain_schemas::society::{
     MemeReaction, Reaction, ReactionCounts, ReactionKind, Relationship,
 };
 use chaoschain_schemas::{AgentId, Fixed, MemeId, Micros, Timestamp};
-use chaoschain_state::{Changes, View};
+use chaoschain_state::{Changes, Key, View};
 
 use crate::{
     Context, MINUS_ONE, SocietyError, agent, alliance, check_distinct, check_range, formula, keys,
@@ -53,6 +53,11 @@ pub(crate) fn apply_publication(
         targets: publication.targets.clone(),
     };
     changes.put(&keys::meme(&MemeId::from(context.id)), &meme);
+}
+
+/// What is read when `author` moves a meme.
+pub(crate) fn expect_reads(author: &AgentId, meme: &MemeId, expected: &mut Vec<Key>) {
+    expected.extend([keys::agent(author), keys::meme(meme), keys::influence(meme)]);
 }
 
 pub(crate) fn verify_influence(

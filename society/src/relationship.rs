@@ -4,7 +4,7 @@ use chaoschain_schemas::society::{
     Agent, Benefit, Relationship, RelationshipCounts, ReputationUpdate, SocialInteraction,
 };
 use chaoschain_schemas::{AgentId, Fixed};
-use chaoschain_state::{Changes, View};
+use chaoschain_state::{Changes, Key, View};
 
 use crate::{
     Context, MINUS_ONE, SocietyError, agent, alliance, check_distinct, check_range, drama, formula, keys,
@@ -24,6 +24,14 @@ pub(crate) fn touch(
     let count = counter(&mut relationship.counts);
     *count = count.saturating_add(1);
     changes.put(&key, &relationship);
+}
+
+/// What is read when `author` moves its views of `others`.
+pub(crate) fn expect_reads(author: &AgentId, others: &[AgentId], expected: &mut Vec<Key>) {
+    expected.push(keys::agent(author));
+    for other in others {
+        expected.extend([keys::agent(other), keys::relationship(author, other)]);
+    }
 }
 
 pub(crate) fn verify_rating(

@@ -177,4 +177,11 @@ impl Base for StateVersion {
                 .collect(),
         )
     }
+
+    fn fetch(&self, keys: &[Key]) {
+        for (number, tree) in self.trees.iter().enumerate() {
+            let here = keys.iter().filter(|key| usize::from(key.sub_tree()) == number);
+            tree.fetch(here.map(Key::as_bytes));
+        }
+    }
 }

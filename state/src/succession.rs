@@ -148,12 +148,16 @@ pub fn succeed(
 ) -> Result<Vec<Change>, Unfit> {
     let context = check_header(machine, parent, block.header, block.key)?;
     let mut changes = begin(machine, &context, parent.state)?;
-    for (index, event) in (0..).zip(block.events) {
-        execute(machine, &context, &mut changes, index, event)?.map_err(|rejection| Unfit::Event {
-            index,
-            id: event.id,
-            rejection: Box::new(rejection),
-        })?;
+    let mut indices = 0..;
+    for events in block.events.chunks(control::FETCHED_TOGETHER) {
+        control::fetch_reads(machine, parent.state, events.iter().copied());
+        for (event, index) in events.iter().zip(&mut indices) {
+            execute(machine, &context, &mut changes, index, event)?.map_err(|rejection| Unfit::Event {
+                index,
+                id: event.id,
+                rejection: Box::new(rejection),
+            })?;
+        }
     }
     Ok(changes.into_changes())
 }

@@ -42,6 +42,11 @@ pub trait Base: Send + Sync {
     /// The first `limit` records between `from` and `to`, both included and in the same sub-tree, in order of key;
     /// `None` when a part of them is withheld.
     fn range(&self, from: &Key, to: &Key, limit: usize) -> Option<Vec<(Key, Value)>>;
+
+    /// Makes ready to be asked for these keys. Nothing but speed may depend on it.
+    fn fetch(&self, keys: &[Key]) {
+        let _ = keys;
+    }
 }
 
 /// Why what rules saw cannot be trusted.
@@ -279,6 +284,10 @@ impl Base for Recording<'_> {
         let last = if records.len() == limit { records.last().map_or(*from, |(key, _)| *key) } else { *to };
         self.reads().ranges.push((*from, last));
         Some(records)
+    }
+
+    fn fetch(&self, keys: &[Key]) {
+        self.base.fetch(keys);
     }
 }
 

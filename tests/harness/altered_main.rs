@@ -111,6 +111,10 @@ impl Machine for Altered {
         Machine::parties(&Society, kind, payload, author)
     }
 
+    fn expect_reads(&self, kind: u16, payload: &[u8], author: &AccountId, keys: &mut Vec<Key>) {
+        Machine::expect_reads(&Society, kind, payload, author, keys);
+    }
+
     fn record_to_json(&self, key: &Key, value: &[u8]) -> Option<Json> {
         Machine::record_to_json(&Society, key, value)
     }

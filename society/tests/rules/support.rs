@@ -15,7 +15,7 @@ use chaoschain_schemas::{
 use chaoschain_society::{Society, Transition, keys};
 use chaoschain_state::control::{self, SignedTransition};
 use chaoschain_state::domain::{BlockContext, Machine, ReadError};
-use chaoschain_state::{BaseView, Change, Changes, Key, Rejection, Value, View};
+use chaoschain_state::{BaseView, Change, Changes, Key, Recording, Rejection, Value, View};
 use curve25519_dalek::{EdwardsPoint, Scalar};
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
@@ -188,12 +188,18 @@ impl World {
         let mut dry = Changes::new(&self.state);
         let (_, decided) = submit_in(&block, &mut dry, 0, signers, kind, payload.clone(), true);
         assert!(dry.is_empty(), "deciding wrote something");
-        let mut changes = Changes::new(&self.state);
+        let mut expected = Vec::new();
+        Society.expect_reads(kind, &payload, &signers.author().id(), &mut expected);
+        let recording = Recording::new(&self.state);
+        let mut changes = Changes::new(&recording);
         let (id, result) = submit_in(&block, &mut changes, 0, signers, kind, payload, false);
         assert_eq!(changes.fault(), None);
         assert_eq!(decided, result, "deciding and doing disagree");
         let changes = changes.into_changes();
         assert!(result.is_ok() || changes.is_empty(), "a refused transition wrote something");
+        let read = recording.into_reads().keys;
+        let in_vain = expected.iter().find(|key| !read.contains(key));
+        assert!(result.is_err() || in_vain.is_none(), "{in_vain:?} is fetched for kind {kind} and not read");
         self.last = id;
         self.take_in(changes);
         result

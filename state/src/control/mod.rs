@@ -21,7 +21,7 @@ use crate::domain::{BlockContext, KindSpec, Machine, MachineEvent, ReadSpec, che
 use crate::forest::StateVersion;
 use crate::key::{CONTROL, Key};
 use crate::rejection::Rejection;
-use crate::view::Changes;
+use crate::view::{Base, Changes};
 
 pub use block::{begin_block, block_context};
 pub use genesis::apply_genesis;
@@ -160,6 +160,28 @@ pub fn producers(state: &StateVersion) -> impl Iterator<Item = (AccountId, Accou
         let account = codec::decode_trusted::<Account>(&value).ok()?;
         may_produce(&account).then_some((id, account))
     })
+}
+
+/// How many transitions' records are worth fetching at once: about as many keys as go down a tree together.
+pub const FETCHED_TOGETHER: usize = 32;
+
+/// Payloads above are not worth decoding twice.
+const FETCHED_PAYLOAD_MAX: usize = 2048;
+
+/// Fetches what the rules are going to read for these transitions. Nothing but speed depends on it.
+pub fn fetch_reads<'e>(
+    machine: &dyn Machine,
+    state: &dyn Base,
+    transitions: impl Iterator<Item = SignedTransition<'e>>,
+) {
+    let mut keys = Vec::with_capacity(4 * FETCHED_TOGETHER);
+    for SignedTransition { body, .. } in transitions {
+        keys.push(keys::account(&body.author));
+        if body.payload.len() <= FETCHED_PAYLOAD_MAX {
+            machine.expect_reads(body.kind, &body.payload, &body.author, &mut keys);
+        }
+    }
+    state.fetch(&keys);
 }
 
 /// Decides whether a transition is acceptable at `address` and carries it out; with `dry`, only decides.

@@ -15,13 +15,14 @@
 //! A node lies in two neighbouring cache lines wherever it stands, and fetching neighbours costs hardly more than
 //! fetching one. Slots stand in chunks, each as large as all before it; of a chunk only what is used takes memory.
 
-use std::sync::OnceLock;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, OnceLock};
 
 use chaoschain_schemas::{Hash, Purpose, limits};
 
 use super::TreeError;
 use super::pages::{self, Words};
+use super::version::Value;
 
 /// The link of the empty tree.
 pub(super) const NONE: u32 = u32::MAX;
@@ -231,12 +232,17 @@ impl Arena {
         key
     }
 
-    pub(super) fn value(&self, link: u32) -> Vec<u8> {
+    pub(super) fn value(&self, link: u32) -> Value {
         let header = self.header(link);
-        let words = header.value_bytes.div_ceil(8);
-        let mut value = Vec::with_capacity(8 * words);
-        value.extend(self.value_words(link, &header).take(words).flat_map(u64::to_le_bytes));
-        value.truncate(header.value_bytes);
+        let mut value: Value = std::iter::repeat_n(0, header.value_bytes).collect();
+        // Nobody else has it yet.
+        if let Some(bytes) = Arc::get_mut(&mut value) {
+            let words = self.value_words(link, &header);
+            bytes
+                .chunks_mut(8)
+                .zip(words)
+                .for_each(|(out, word)| out.copy_from_slice(&word.to_le_bytes()[..out.len()]));
+        }
         value
     }
 

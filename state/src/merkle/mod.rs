@@ -26,6 +26,7 @@
 mod arena;
 pub mod blocks;
 mod compare;
+mod descents;
 mod fresh;
 mod listed;
 mod pages;

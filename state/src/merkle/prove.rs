@@ -106,7 +106,7 @@ impl Version {
         if open.is_empty() {
             open.insert(arrival(&[]));
         }
-        let records = records.into_iter().map(|(key, link)| (key, arena.value(link).into()));
+        let records = records.into_iter().map(|(key, link)| (key, arena.value(link)));
         Shown { bytes: self.open(&open), records: records.collect() }
     }
 

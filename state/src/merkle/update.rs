@@ -7,13 +7,14 @@
 
 use chaoschain_schemas::limits;
 
-use super::arena::{Arena, Full, Garbage, KeyWords, NONE, Node, is_leaf, key_words, step};
+use super::arena::{Full, Garbage, NONE, Node, is_leaf};
+use super::descents::{Descents, TOGETHER};
 use super::fresh::{Fresh, KEPT};
 use super::tree::{Tree, Update};
 use super::{Short, TreeError, bit_of, block, check_key, common_bits, follows, leaf_hash, short, value_hash};
 
 /// Keys that are worked through at once.
-const PIECE: usize = 128;
+const PIECE: usize = TOGETHER;
 /// In place of a bit: the key is in the tree.
 const FOUND: u16 = u16::MAX;
 
@@ -51,40 +52,6 @@ struct Child {
     hash: u32,
 }
 
-/// Keys of a piece, and the leaves they arrive at.
-#[derive(Default)]
-struct Search {
-    keys: Vec<KeyWords>,
-    leaves: Vec<u32>,
-}
-
-impl Search {
-    /// Descends for all keys a level at a time, so that the cache misses of a level overlap.
-    fn descend(&mut self, arena: &Arena, top: u32, group: &[Update<'_>]) {
-        let Self { keys, leaves } = self;
-        keys.clear();
-        keys.extend(group.iter().map(|update| key_words(update.key)));
-        leaves.clear();
-        leaves.resize(group.len(), top);
-        if is_leaf(top) {
-            return;
-        }
-        let mut moving: Vec<_> = (0..group.len()).map(|key| (key, arena.fetch_node(top))).collect();
-        while !moving.is_empty() {
-            moving.retain_mut(|(key, node)| {
-                let link = step(node, &keys[*key]);
-                if is_leaf(link) {
-                    arena.fetch_record(link);
-                    leaves[*key] = link;
-                    return false;
-                }
-                *node = arena.fetch_node(link);
-                true
-            });
-        }
-    }
-}
-
 struct Batch<'t> {
     tree: &'t mut Tree,
     number: u64,
@@ -107,7 +74,7 @@ impl Tree {
         let root = short(&self.head().root());
         let changed = Changed { top: NONE, added: 0, removed: 0, replaced: Garbage::default() };
         let mut batch = Batch { tree: self, number, root, changed, fresh: Fresh::default() };
-        let mut search = Search::default();
+        let mut search = Descents::default();
         let mut ops = Vec::with_capacity(PIECE.min(updates.len()));
         for (piece, at) in updates.chunks(PIECE).zip((0..).step_by(PIECE)) {
             ops.clear();
@@ -151,7 +118,7 @@ impl Batch<'_> {
         top: Option<u32>,
         group: &[Update<'a>],
         index: usize,
-        search: &mut Search,
+        search: &mut Descents,
         ops: &mut Vec<Op<'a>>,
     ) -> Result<(), TreeError> {
         let Some(top) = top else {
@@ -159,8 +126,8 @@ impl Batch<'_> {
             return Ok(());
         };
         let arena = &*self.tree.arena;
-        search.descend(arena, top, group);
-        let Search { keys, leaves } = search;
+        search.run(arena, top, group.iter().map(|update| update.key));
+        let Descents { keys, leaves } = search;
         for (at, update) in group.iter().enumerate() {
             let (shared, here) = arena.compare(leaves[at], &keys[at], update.key.len());
             let found = shared == 8 * update.key.len() && here == update.key.len();

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use chaoschain_schemas::{Hash, limits};
 
 use super::arena::{Arena, NONE, is_leaf, key_words};
+use super::descents::{Descents, TOGETHER};
 use super::{bit_of, common_bits};
 
 /// A value, read out of the tree; a clone shares its bytes.
@@ -88,12 +89,25 @@ impl Version {
 
     /// The value of `key`.
     pub fn get(&self, key: &[u8]) -> Option<Value> {
-        self.find(key).map(|link| self.arena().value(link).into())
+        self.find(key).map(|link| self.arena().value(link))
     }
 
     /// Whether `key` is there.
     pub fn contains(&self, key: &[u8]) -> bool {
         self.find(key).is_some()
+    }
+
+    /// Brings what leads to `keys`, and their records, into the processor's cache: many keys asked for together cost
+    /// hardly more than the slowest of them.
+    pub fn fetch<'k>(&self, keys: impl IntoIterator<Item = &'k [u8]>) {
+        if self.top() == NONE {
+            return;
+        }
+        let mut descents = Descents::default();
+        let mut keys = keys.into_iter().peekable();
+        while keys.peek().is_some() {
+            descents.run(self.arena(), self.top(), keys.by_ref().take(TOGETHER));
+        }
     }
 
     fn find(&self, key: &[u8]) -> Option<u32> {
@@ -217,7 +231,6 @@ impl Iterator for Range {
 
     fn next(&mut self) -> Option<Self::Item> {
         let (link, key) = self.next_leaf()?;
-        let value = self.version.arena().value(link);
-        Some((key, value.into()))
+        Some((key, self.version.arena().value(link)))
     }
 }
