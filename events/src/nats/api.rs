@@ -12,10 +12,12 @@ use tokio::sync::broadcast;
 use super::link::Denial;
 use super::{Denied, Nats, NatsError};
 
-/// JetStream's numbers for what passes when a cluster is up: not available, no quorum of peers, not the leader.
+/// JetStream's numbers for what passes when a cluster is up: "incomplete results", "not in clustered mode", "temporarily
+/// unavailable", "cannot handle request".
 const NOT_READY: [u32; 4] = [10004, 10006, 10008, 10009];
-/// JetStream's number for too few servers, which is also what a leader says that has not heard of the others yet.
-const NO_SUITABLE_PEERS: u32 = 10005;
+/// JetStream's numbers for "no suitable peers" and "insufficient resources": there are too few servers, or a leader has not
+/// heard of the others yet.
+const TOO_FEW_SERVERS: [u32; 2] = [10005, 10023];
 
 /// Why a request of the JetStream API has no answer that could be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +40,7 @@ impl ApiError {
     /// Whether it may be otherwise in a moment, as with a cluster that is only starting.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
-            Self::Refused(refusal) => refusal.is_not_ready() || refusal.err_code == NO_SUITABLE_PEERS,
+            Self::Refused(refusal) => refusal.is_not_ready() || TOO_FEW_SERVERS.contains(&refusal.err_code),
             Self::TimedOut { .. } | Self::Disconnected => true,
             Self::NoResponders { .. } | Self::Denied(_) | Self::Malformed { .. } => false,
         }
@@ -46,7 +48,7 @@ impl ApiError {
 }
 
 impl Refusal {
-    /// Whether the servers have no leader, or too few of them are up.
+    /// Whether the servers have no leader, or are only starting.
     pub(crate) fn is_not_ready(&self) -> bool {
         NOT_READY.contains(&self.err_code)
     }

@@ -54,6 +54,11 @@ impl Home for Place {
         }
         .boxed()
     }
+
+    /// A consumer may be on a server that follows.
+    fn readers_may_lag(&self) -> bool {
+        self.replicas > 1
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use chaoschain_events::log::{Entry, EventLog, JetStreamLog, JetStreamOptions, ReadLimits, Subscription};
@@ -56,16 +57,33 @@ pub(crate) async fn contents(log: &dyn EventLog) -> Vec<(u64, String)> {
 
 /// As [`contents`], where the servers may be busy with themselves.
 pub(crate) async fn contents_patiently(log: &dyn EventLog) -> Vec<(u64, String)> {
-    loop {
+    let mut found = Vec::new();
+    eventually("it can be read", async || {
         let read = match log.first().await {
             Ok(first) => log.read(first, ALL).await,
             Err(error) => Err(error),
         };
         match read {
-            Ok(entries) => return texts(&entries),
+            Ok(entries) => found = texts(&entries),
             Err(error) => assert_eq!(error.code(), "log_unavailable", "{error}"),
         }
-    }
+        !found.is_empty()
+    })
+    .await;
+    found
+}
+
+/// Asks until the answer is yes, for a minute at most.
+pub(crate) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let asking = async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    assert!(
+        tokio::time::timeout(Duration::from_mins(1), asking).await.is_ok(),
+        "waited in vain until {what}"
+    );
 }
 
 pub(crate) fn texts(entries: &[Entry]) -> Vec<(u64, String)> {

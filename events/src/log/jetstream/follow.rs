@@ -21,7 +21,7 @@ const DOUBT_AFTER: Duration = Duration::from_millis(250);
 const DOUBT_AFTER_MAX: Duration = Duration::from_secs(2);
 /// How often a consumer is made anew without a message having come, before the reader is told.
 const REMAKES_MAX: u32 = 4;
-/// How many messages are read without a consumer when one did not come through twice.
+/// How many messages are read without a consumer when one did not come through twice, or could not be made.
 const SINGLE_READS: u32 = 64;
 const REMAKE_PAUSE: Duration = Duration::from_millis(50);
 /// How long a lost connection is waited for before the reader is told.
@@ -218,6 +218,11 @@ impl Follower {
             return Ok(is_read || !finite);
         }
         if self.pull.is_none() {
+            // That may take long, and fail.
+            if !self.gathered.is_empty() {
+                self.pending = false;
+                return Ok(false);
+            }
             self.make_consumer().await?;
         }
         let wait = if self.gathered.is_empty() {
@@ -305,9 +310,10 @@ impl Follower {
                 self.shared.look().await.map(|_| ())
             }
             // The servers together have to agree on a consumer, and cannot while one of them is missed or a leader is
-            // elected; the stream's own leader says what it has all the same.
-            Err(error @ (ApiError::TimedOut { .. } | ApiError::Refused(_))) => {
-                self.broken(&error.to_string());
+            // elected; what is in the stream can be read all the same.
+            Err(error @ (ApiError::TimedOut { .. } | ApiError::Refused(_))) if error.may_pass() => {
+                tracing::debug!(%error, next = self.next, "no consumer can be made");
+                self.trouble = error.to_string();
                 (self.singly, self.refused) = (SINGLE_READS, true);
                 Ok(())
             }
@@ -315,8 +321,8 @@ impl Follower {
         }
     }
 
-    /// Reads the next message without a consumer: one whose headers the client cannot parse ends the connection each time
-    /// that it is delivered. `false` when there is none.
+    /// Reads the next message without a consumer: there may be none to be had, and a message whose headers the client
+    /// cannot parse ends the connection each time that it is delivered. `false` when there is none.
     async fn read_single(&mut self) -> Result<bool, LogError> {
         let view = self.shared.look().await?;
         view.check_from(self.next)?;

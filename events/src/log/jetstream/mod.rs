@@ -1,8 +1,8 @@
 //! The log in a JetStream stream: several processes append, the server decides.
 //!
 //! One message of the stream is one message of the log. The server's condition on the last sequence is what makes the tip
-//! decide; reading goes by pull consumers, whose place is kept by the reader; whatever has to be certain is asked of the
-//! stream's leader.
+//! decide; reading goes by pull consumers, whose place is kept by the reader, or message by message where there is none to be
+//! had; whatever has to be certain is asked of the stream's leader.
 //!
 //! # Layout
 //! `append.rs` sends and says what became of it, `pull.rs` is a consumer, `follow.rs` a reader's place, `stream.rs` the

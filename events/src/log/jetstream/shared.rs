@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::jetstream::stream::{Info, RawMessage};
+use async_nats::{HeaderValue, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -140,10 +141,13 @@ impl Shared {
     }
 
     /// The first message at or after `from`, from the leader; none beyond the tip.
+    ///
+    /// Where JetStream itself has no leader it refuses that, and still answers for what a stream has: then any server that
+    /// keeps the stream is asked, and believed only if it has a message, for it may be behind.
     pub(super) async fn get(&self, from: u64, patience: Duration) -> Result<Option<Entry>, LogError> {
         let subject = format!("STREAM.MSG.GET.{}", self.stream);
         let request = json!({ "seq": from, "next_by_subj": self.subject }).to_string();
-        let found: Result<Found, ApiError> = self.nats.api(&subject, request, patience).await;
+        let found: Result<Found, ApiError> = self.nats.api(&subject, request.clone(), patience).await;
         match found {
             Ok(Found { message }) => {
                 let bytes = STANDARD.decode(&message.payload).map_err(|error| LogError::Unavailable {
@@ -161,8 +165,27 @@ impl Shared {
             Err(ApiError::Refused(refusal)) if refusal.err_code == STREAM_NOT_FOUND => {
                 self.look().await.map(|_| None)
             }
+            Err(ApiError::Refused(refusal)) if refusal.is_not_ready() => {
+                let entry = self.get_from_any(request, patience).await;
+                entry.map(Some).ok_or_else(|| unavailable(&ApiError::Refused(refusal)))
+            }
             Err(error) => Err(unavailable(&error)),
         }
+    }
+
+    /// The message that this request of [`get`](Self::get) asks for, from any server that has it.
+    async fn get_from_any(&self, request: String, patience: Duration) -> Option<Entry> {
+        let subject = format!("$JS.API.DIRECT.GET.{}", self.stream);
+        let message = self.nats.ask(&subject, request.into(), patience).await.ok()?;
+        let headers = message.headers.filter(|_| message.status.is_none())?;
+        // What the server says comes after what the message was stored with.
+        let said = |name| headers.get_last(name).map(HeaderValue::as_str);
+        if said(header::NATS_STREAM) != Some(&*self.stream) {
+            return None;
+        }
+        let sequence = said(header::NATS_SEQUENCE)?.parse().ok()?;
+        self.saw(sequence);
+        Some(Entry { sequence: Sequence(sequence), message: message.payload })
     }
 
     /// [`get`](Self::get), with the checks a reader is owed.
