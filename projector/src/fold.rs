@@ -378,8 +378,8 @@ impl Fold {
         let events_max = limits.events.min(BLOCK_EVENTS_MAX);
         let mut accepted: Vec<VerifiedEnvelope> = Vec::with_capacity(candidates.len());
         let mut verdicts = Vec::with_capacity(candidates.len());
-        for candidates in candidates.chunks(control::FETCHED_TOGETHER) {
-            control::fetch_reads(&*self.machine, &*tip.state, candidates.iter().map(signed));
+        for candidates in candidates.chunks(control::PREFETCHED_TOGETHER) {
+            control::prefetch(&*self.machine, &*tip.state, candidates.iter().map(signed));
             for candidate in candidates {
                 let cost = candidate.bytes().len() + EVENT_OVERHEAD_BYTES;
                 if accepted.len() == events_max || cost > room {

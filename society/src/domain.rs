@@ -136,19 +136,19 @@ impl Domain for Society {
     }
 
     /// Of what happens often.
-    fn expect_reads(author: &AccountId, transition: &Transition, expected: &mut Vec<Key>) {
+    fn likely_reads(author: &AccountId, transition: &Transition, expected: &mut Vec<Key>) {
         match transition {
             Transition::ReputationUpdate(update) => {
-                relationship::expect_reads(author, &[update.subject], expected);
+                relationship::likely_reads(author, &[update.subject], expected);
             }
             Transition::SocialInteraction(interaction) => {
-                relationship::expect_reads(author, &interaction.targets, expected);
+                relationship::likely_reads(author, &interaction.targets, expected);
             }
             Transition::MemeInfluence(influence) => {
-                meme::expect_reads(author, &influence.meme, expected);
+                meme::likely_reads(author, &influence.meme, expected);
                 expected.extend(influence.affected.iter().map(keys::agent));
             }
-            Transition::MemeReaction(reaction) => meme::expect_reads(author, &reaction.meme, expected),
+            Transition::MemeReaction(reaction) => meme::likely_reads(author, &reaction.meme, expected),
             _ => {}
         }
     }

@@ -56,7 +56,7 @@ pub(crate) fn apply_publication(
 }
 
 /// What is read when `author` moves a meme.
-pub(crate) fn expect_reads(author: &AgentId, meme: &MemeId, expected: &mut Vec<Key>) {
+pub(crate) fn likely_reads(author: &AgentId, meme: &MemeId, expected: &mut Vec<Key>) {
     expected.extend([keys::agent(author), keys::meme(meme), keys::influence(meme)]);
 }
 

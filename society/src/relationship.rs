@@ -27,7 +27,7 @@ pub(crate) fn touch(
 }
 
 /// What is read when `author` moves its views of `others`.
-pub(crate) fn expect_reads(author: &AgentId, others: &[AgentId], expected: &mut Vec<Key>) {
+pub(crate) fn likely_reads(author: &AgentId, others: &[AgentId], expected: &mut Vec<Key>) {
     expected.push(keys::agent(author));
     for other in others {
         expected.extend([keys::agent(other), keys::relationship(author, other)]);

@@ -175,10 +175,10 @@ pub trait Domain: Send + Sync + 'static {
     /// The accounts besides the author that must have signed, ascending and without the author.
     fn parties(transition: &Self::Transition, author: &AccountId) -> Vec<AccountId>;
 
-    /// Adds keys of records that the rules are going to read for this transition, as far as that is plain from it: a fold
-    /// fetches those of many transitions at once. Only a hint, on which nothing depends but speed; the transition may be
-    /// one that the rules refuse.
-    fn expect_reads(author: &AccountId, transition: &Self::Transition, keys: &mut Vec<Key>) {
+    /// Adds keys of records that the rules are likely to read for this transition, as far as they are plain from it: a fold
+    /// prefetches those of many transitions at once. A hint on which nothing depends but speed, unlike a body's
+    /// expectations; the transition may be one that the rules refuse.
+    fn likely_reads(author: &AccountId, transition: &Self::Transition, keys: &mut Vec<Key>) {
         let _ = (author, transition, keys);
     }
 
@@ -272,8 +272,8 @@ pub trait Machine: Send + Sync {
     fn transition_from_json(&self, kind: u16, json: &Json) -> Result<Vec<u8>, String>;
     /// The accounts besides `author` that a payload needs signatures of.
     fn parties(&self, kind: u16, payload: &[u8], author: &AccountId) -> Result<Vec<AccountId>, CodecError>;
-    /// [`Domain::expect_reads`] of a payload of any length; nothing where it is none.
-    fn expect_reads(&self, kind: u16, payload: &[u8], author: &AccountId, keys: &mut Vec<Key>);
+    /// [`Domain::likely_reads`] of a payload of any length; nothing where it is none.
+    fn likely_reads(&self, kind: u16, payload: &[u8], author: &AccountId, keys: &mut Vec<Key>);
     /// [`Domain::record_to_json`]
     fn record_to_json(&self, key: &Key, value: &[u8]) -> Option<Json>;
     /// [`Domain::read`]
@@ -402,12 +402,12 @@ impl<D: Domain> Machine for D {
         D::decode(kind, payload).map(|transition| D::parties(&transition, author))
     }
 
-    fn expect_reads(&self, kind: u16, payload: &[u8], author: &AccountId, keys: &mut Vec<Key>) {
+    fn likely_reads(&self, kind: u16, payload: &[u8], author: &AccountId, keys: &mut Vec<Key>) {
         let fits = |spec: &KindSpec| spec.kind == kind && payload.len() <= spec.bytes_max;
         if D::KINDS.iter().any(fits)
             && let Ok(transition) = D::decode(kind, payload)
         {
-            D::expect_reads(author, &transition, keys);
+            D::likely_reads(author, &transition, keys);
         }
     }
 

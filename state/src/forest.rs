@@ -178,10 +178,10 @@ impl Base for StateVersion {
         )
     }
 
-    fn fetch(&self, keys: &[Key]) {
+    fn prefetch(&self, keys: &[Key]) {
         for (number, tree) in self.trees.iter().enumerate() {
             let here = keys.iter().filter(|key| usize::from(key.sub_tree()) == number);
-            tree.fetch(here.map(Key::as_bytes));
+            tree.prefetch(here.map(Key::as_bytes));
         }
     }
 }

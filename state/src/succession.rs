@@ -149,8 +149,8 @@ pub fn succeed(
     let context = check_header(machine, parent, block.header, block.key)?;
     let mut changes = begin(machine, &context, parent.state)?;
     let mut indices = 0..;
-    for events in block.events.chunks(control::FETCHED_TOGETHER) {
-        control::fetch_reads(machine, parent.state, events.iter().copied());
+    for events in block.events.chunks(control::PREFETCHED_TOGETHER) {
+        control::prefetch(machine, parent.state, events.iter().copied());
         for (event, index) in events.iter().zip(&mut indices) {
             execute(machine, &context, &mut changes, index, event)?.map_err(|rejection| Unfit::Event {
                 index,

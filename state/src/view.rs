@@ -44,7 +44,7 @@ pub trait Base: Send + Sync {
     fn range(&self, from: &Key, to: &Key, limit: usize) -> Option<Vec<(Key, Value)>>;
 
     /// Makes ready to be asked for these keys. Nothing but speed may depend on it.
-    fn fetch(&self, keys: &[Key]) {
+    fn prefetch(&self, keys: &[Key]) {
         let _ = keys;
     }
 }
@@ -286,8 +286,8 @@ impl Base for Recording<'_> {
         Some(records)
     }
 
-    fn fetch(&self, keys: &[Key]) {
-        self.base.fetch(keys);
+    fn prefetch(&self, keys: &[Key]) {
+        self.base.prefetch(keys);
     }
 }
 

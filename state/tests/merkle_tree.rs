@@ -36,7 +36,7 @@ fn check(version: &Version, map: &Map) {
     assert_eq!(version.root(), root(map));
     assert_eq!(version.len(), map.len());
     // A hint, which has nothing to show for it: whatever keys it is given, it only has to come back.
-    version.fetch(map.keys().map(Vec::as_slice).chain([
+    version.prefetch(map.keys().map(Vec::as_slice).chain([
         &[][..],
         &[7; limits::KEY_BYTES_MAX + 1],
         b"elsewhere",

@@ -111,8 +111,8 @@ impl Machine for Altered {
         Machine::parties(&Society, kind, payload, author)
     }
 
-    fn expect_reads(&self, kind: u16, payload: &[u8], author: &AccountId, keys: &mut Vec<Key>) {
-        Machine::expect_reads(&Society, kind, payload, author, keys);
+    fn likely_reads(&self, kind: u16, payload: &[u8], author: &AccountId, keys: &mut Vec<Key>) {
+        Machine::likely_reads(&Society, kind, payload, author, keys);
     }
 
     fn record_to_json(&self, key: &Key, value: &[u8]) -> Option<Json> {

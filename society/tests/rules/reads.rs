@@ -1,11 +1,12 @@
 //! Named reads: what they show and which keys they touch.
 
 use chaoschain_schemas::society::{
-    AllianceDeparture, CustomSet, DramaKind, DramaRecord, MemeContent, MemeInfluence, MemePublication,
-    MemeReaction, MemeType, Parameters, Personality, PersonalityShift, ReputationUpdate,
+    AgentRegistration, AllianceDeparture, CustomSet, DramaKind, DramaRecord, InteractionKind, MemeContent,
+    MemeInfluence, MemePublication, MemeReaction, MemeType, Parameters, Personality, PersonalityShift,
+    ReputationUpdate, SocialInteraction,
 };
-use chaoschain_schemas::{EventAddress, Height, Micros, codec};
-use chaoschain_society::{Society, keys};
+use chaoschain_schemas::{EventAddress, Height, MemeId, Micros, codec};
+use chaoschain_society::{Society, Transition, keys};
 use chaoschain_state::domain::{Machine, ReadError};
 use chaoschain_state::{BaseView, Recording, View, control};
 use serde_json::{Value as Json, json};
@@ -244,6 +245,34 @@ fn dramas_are_listed_page_by_page() {
     let at = |index| keys::drama(EventAddress { height: Height(3), index });
     assert_eq!(reads.ranges, [(keys::drama(EventAddress { height: Height(0), index: 0 }), at(1))]);
     assert!(reads.keys.is_empty());
+}
+
+/// That what is named is also read, all tests of this crate see; here, that it is named.
+#[test]
+fn what_events_are_plainly_about_is_prefetched() {
+    let (meme, targets) = (MemeId::new([7; 32]), ids(&[BOB, CLEO]));
+    let named = |transition: Transition| {
+        let mut keys = Vec::new();
+        Society.likely_reads(transition.kind(), &transition.encode(), &ANA.id(), &mut keys);
+        keys
+    };
+    let [ana, bob, cleo] = [ANA, BOB, CLEO].map(|person| keys::agent(&person.id()));
+    let to = |person: Person| keys::relationship(&ANA.id(), &person.id());
+    let moved = [ana, keys::meme(&meme), keys::influence(&meme)];
+    let rating = ReputationUpdate { subject: BOB.id(), rating: fixed("1") };
+    assert_eq!(named(rating.into()), [ana, bob, to(BOB)]);
+    let interaction = SocialInteraction {
+        kind: InteractionKind::Friend,
+        targets: targets.clone(),
+        content: None,
+        sentiment: fixed("1"),
+        drama: 0,
+    };
+    assert_eq!(named(interaction.into()), [ana, bob, to(BOB), cleo, to(CLEO)]);
+    let influence = MemeInfluence { meme, impact: fixed("0"), sentiment: fixed("0"), affected: targets };
+    assert_eq!(named(influence.into()), [&moved[..], &[bob, cleo]].concat());
+    assert_eq!(named(MemeReaction { meme, score: fixed("1") }.into()), moved);
+    assert_eq!(named(AgentRegistration { personality: Personality::Lawful }.into()), []);
 }
 
 #[test]

@@ -162,26 +162,31 @@ pub fn producers(state: &StateVersion) -> impl Iterator<Item = (AccountId, Accou
     })
 }
 
-/// How many transitions' records are worth fetching at once: about as many keys as go down a tree together.
-pub const FETCHED_TOGETHER: usize = 32;
+/// How many transitions' records are worth prefetching at once: about as many keys as go down a tree together.
+pub const PREFETCHED_TOGETHER: usize = 32;
+/// The most keys that are prefetched at once, whatever a domain names; more would not stay in the cache until they are read.
+const PREFETCHED_KEYS_MAX: usize = 512;
+/// Payloads above are not worth decoding twice, bytes.
+const PREFETCHED_PAYLOAD_MAX: usize = 2048;
 
-/// Payloads above are not worth decoding twice.
-const FETCHED_PAYLOAD_MAX: usize = 2048;
-
-/// Fetches what the rules are going to read for these transitions. Nothing but speed depends on it.
-pub fn fetch_reads<'e>(
+/// Prefetches what the rules are likely to read for these transitions. Nothing but speed depends on it.
+pub fn prefetch<'e>(
     machine: &dyn Machine,
     state: &dyn Base,
     transitions: impl Iterator<Item = SignedTransition<'e>>,
 ) {
-    let mut keys = Vec::with_capacity(4 * FETCHED_TOGETHER);
+    let mut keys = Vec::with_capacity(4 * PREFETCHED_TOGETHER);
     for SignedTransition { body, .. } in transitions {
         keys.push(keys::account(&body.author));
-        if body.payload.len() <= FETCHED_PAYLOAD_MAX {
-            machine.expect_reads(body.kind, &body.payload, &body.author, &mut keys);
+        if body.payload.len() <= PREFETCHED_PAYLOAD_MAX {
+            machine.likely_reads(body.kind, &body.payload, &body.author, &mut keys);
+        }
+        if keys.len() >= PREFETCHED_KEYS_MAX {
+            keys.truncate(PREFETCHED_KEYS_MAX);
+            break;
         }
     }
-    state.fetch(&keys);
+    state.prefetch(&keys);
 }
 
 /// Decides whether a transition is acceptable at `address` and carries it out; with `dry`, only decides.

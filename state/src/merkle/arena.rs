@@ -235,13 +235,10 @@ impl Arena {
     pub(super) fn value(&self, link: u32) -> Value {
         let header = self.header(link);
         let mut value: Value = std::iter::repeat_n(0, header.value_bytes).collect();
-        // Nobody else has it yet.
-        if let Some(bytes) = Arc::get_mut(&mut value) {
-            let words = self.value_words(link, &header);
-            bytes
-                .chunks_mut(8)
-                .zip(words)
-                .for_each(|(out, word)| out.copy_from_slice(&word.to_le_bytes()[..out.len()]));
+        let words = self.value_words(link, &header);
+        // Nobody else has it yet, so nothing is copied.
+        for (out, word) in Arc::make_mut(&mut value).chunks_mut(8).zip(words) {
+            out.copy_from_slice(&word.to_le_bytes()[..out.len()]);
         }
         value
     }

@@ -99,7 +99,7 @@ impl Version {
 
     /// Brings what leads to `keys`, and their records, into the processor's cache: many keys asked for together cost
     /// hardly more than the slowest of them.
-    pub fn fetch<'k>(&self, keys: impl IntoIterator<Item = &'k [u8]>) {
+    pub fn prefetch<'k>(&self, keys: impl IntoIterator<Item = &'k [u8]>) {
         if self.top() == NONE {
             return;
         }

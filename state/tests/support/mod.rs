@@ -120,6 +120,15 @@ impl Domain for Guild {
         partners.iter().copied().filter(|partner| partner != author).collect()
     }
 
+    /// A note names pages without any sense of proportion.
+    fn likely_reads(author: &AccountId, deed: &Deed, keys: &mut Vec<Key>) {
+        match deed {
+            Deed::Note(note) => keys.extend((0..note.number.min(1000)).map(|page| page_key(page as u32))),
+            Deed::Join(_) => keys.push(member_key(author)),
+            Deed::Pact(_) => {}
+        }
+    }
+
     fn verify(
         context: &EventContext<'_, GuildParameters>,
         view: &dyn View,
