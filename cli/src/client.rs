@@ -148,11 +148,10 @@ impl HttpClient {
             if status < 400 {
                 return Ok(answer);
             }
-            let body: ErrorBody = serde_json::from_slice(&answer).unwrap_or_else(|_| ErrorBody {
-                code: "answer_malformed".into(),
-                message: format!("{} answers with HTTP status {status} and no reason", self.base),
-                retry_after_ms: None,
-            });
+            let Ok(body) = serde_json::from_slice::<ErrorBody>(&answer) else {
+                let message = format!("{} answers with HTTP status {status} and no reason", self.base);
+                return Err(CliError::new(Exit::Unavailable, "answer_malformed", message));
+            };
             let pause =
                 body.retry_after_ms.map(Duration::from_millis).filter(|_| status == 429 || status == 503);
             let Some(pause) = pause.filter(|pause| start.elapsed() + *pause < patience) else {

@@ -21,12 +21,13 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use chaoschain_projector::{Store, create_private_dir};
-use chaoschain_schemas::ChainId;
+use chaoschain_schemas::{ChainId, Sequence};
 use figment::Figment;
 use figment::providers::{Format as _, Toml};
 use serde::Deserialize;
 
 use crate::App;
+use crate::command::verify::read_bounded;
 use crate::error::{CliError, Exit, Outcome};
 use crate::log_home::LogChoice;
 
@@ -234,4 +235,49 @@ pub(crate) fn open_to_others(path: &Path) -> Option<bool> {
         let _ = path;
         None
     }
+}
+/// What the names of files begin with that say why a node stopped.
+const EVIDENCE: [&str; 3] = ["evidence-", "fork-", "finality-conflict-"];
+
+/// The most that is read of a file of evidence, bytes: what it may hold in hex and as records, with room to spare.
+const EVIDENCE_FILE_BYTES_MAX: u64 = 256 << 20;
+
+/// The files in a state's directory that say why its node stopped, by name.
+pub(crate) fn evidence_in(state: &Path) -> Vec<PathBuf> {
+    files_of(state, &EVIDENCE)
+}
+
+/// Why the node stopped that has looked at nothing after the message at `cursor`, if there is evidence of the next one.
+pub(crate) fn stop_in(dir: &DataDir, cursor: Sequence) -> Option<CliError> {
+    #[derive(Deserialize)]
+    struct Report {
+        code: String,
+        reason: String,
+    }
+    let path = dir.state().join(format!("evidence-{}.json", cursor.next()));
+    let bytes = path.is_file().then(|| read_bounded(&path, EVIDENCE_FILE_BYTES_MAX))?;
+    let report = bytes.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let Report { code, reason } = report.unwrap_or_else(|| Report {
+        code: "evidence_unread".into(),
+        reason: "the evidence cannot be read".into(),
+    });
+    let message = format!("the node stopped: {reason}; see {}", path.display());
+    Some(CliError::new(Exit::Corrupt, code, message).hint(
+        "with a program that computes what the log says, `chaoschain up` goes on from here, and `chaoschain resync` begins anew",
+    ))
+}
+
+/// The files of a directory whose names begin with one of `starts`, by name.
+pub(crate) fn files_of(dir: &Path, starts: &[&str]) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+    let paths = entries.flatten().map(|entry| entry.path());
+    let mut paths: Vec<_> =
+        paths.filter(|path| starts.iter().any(|start| file_name(path).starts_with(start))).collect();
+    paths.sort();
+    paths
+}
+
+/// The last part of a path; nothing where it is not text.
+pub(crate) fn file_name(path: &Path) -> &str {
+    path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
 }

@@ -199,7 +199,8 @@ fn hint_for(code: &str) -> Option<&'static str> {
         "account_unknown" => {
             "register it first, with a kind that registers (see `chaoschain submit --kinds`)"
         }
-        "validity_too_long" | "expired" => "give a shorter --valid-for, and check the clocks",
+        "validity_too_long" => "give a shorter --valid-for, and check the clocks",
+        "expired" => "give a longer --valid-for, and check the clocks",
         "absent" => "with --proof its absence is proven",
         "producer_untrusted" => "is this the trust file of that chain?",
         "not_finalized" => "`get finality` shows what validators have attested",

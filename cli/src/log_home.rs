@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use crate::config::Config;
 use crate::datadir::{Chain, DataDir};
-use crate::error::{CliError, Outcome};
+use crate::error::{CliError, Exit, Outcome};
 use crate::managed::{self, ManagedServer};
 
 /// Where NATS is when nobody says.
@@ -225,6 +225,10 @@ pub(crate) async fn open_any_log(
     let choice = LogChoice::of(config, &chain.log)?;
     match &choice {
         LogChoice::Embedded => LogHome::embedded(&dir.log(), create).map_err(|error| match &*error.code {
+            // The chain's own place for it: the log was lost.
+            "log_missing" if chain.log == LogChoice::Embedded => {
+                CliError { exit: Exit::Corrupt, ..error.hint(LOG_MISSING) }
+            }
             "log_missing" => error.hint(LOG_MISSING),
             _ => error,
         }),

@@ -149,16 +149,24 @@ pub(crate) async fn wait_for(projection: &Projection, tip: Sequence) -> Outcome 
     }
 }
 
+const LOG_BEHIND: &str = "do not go on with this log: `chaoschain log status` says what it has, `chaoschain log restore` on a \
+                          node that has the blocks what it would put back";
+
+/// A log that ends before the message of the newest block that is stored.
+pub(crate) fn log_is_behind(tip: Sequence, stored: Sequence) -> CliError {
+    let message = format!(
+        "the log ends at message {tip}, the newest stored block is message {stored}: it has lost blocks"
+    );
+    CliError::new(Exit::Corrupt, "log_behind", message).hint(LOG_BEHIND)
+}
+
 /// A log that does not give the block at `height` that is stored, of which it gives `got` or nothing before its `end`.
 pub(crate) fn not_replayed(got: Option<Hash>, end: Height, height: Height, stored: Hash) -> CliError {
     let Some(got) = got else {
         let message = format!(
             "the log ends at height {end} of this chain, stored is height {height}: it has lost blocks"
         );
-        return CliError::new(Exit::Corrupt, "log_behind", message).hint(
-            "do not go on with this log: `chaoschain log status` says what it has, `chaoschain log restore` on a node that has \
-             the blocks what it would put back",
-        );
+        return CliError::new(Exit::Corrupt, "log_behind", message).hint(LOG_BEHIND);
     };
     let message =
         format!("the log gives block {got} at height {height}, stored is {stored}: these are two histories");

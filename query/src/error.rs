@@ -64,10 +64,7 @@ pub enum QueryError {
     #[error("the message of block {0} is not in this node's log: ask a node that keeps an archive")]
     BlockGone(Height),
     /// The state before the block is not kept any more, so there is no witness of it; ask a node that has folded it lately.
-    #[error(
-        "the state before block {wanted} is not kept: there are witnesses of blocks {first} to {newest}; replay the log to check \
-         others"
-    )]
+    #[error("{}", outside_window(*.wanted, *.first, *.newest))]
     OutsideWindow {
         /// What was asked for.
         wanted: Height,
@@ -113,6 +110,16 @@ pub enum QueryError {
         /// What failed.
         text: String,
     },
+}
+
+fn outside_window(wanted: Height, first: Height, newest: Height) -> String {
+    let there = if first > newest {
+        "a node has none before it folds blocks, a stopped one never: replay the log, or start a node on an empty `state/`"
+            .to_owned()
+    } else {
+        format!("there are witnesses of blocks {first} to {newest}; replay the log to check others")
+    };
+    format!("the state before block {wanted} is not kept: {there}")
 }
 
 fn not_finalized(wanted: Height, newest: Option<Height>) -> String {

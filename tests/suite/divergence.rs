@@ -154,6 +154,14 @@ fn a_node_that_computes_wrong_is_told_apart_and_healed() {
     let resync = ["resync", "--dir", text(&member.dir)];
     assert_eq!(run(&resync).status.code(), Some(3));
     faulty.stop();
+    let (exit, stopped) = answered(&["status", "--dir", text(&member.dir)]);
+    assert_eq!((exit, &stopped["evidence"]), (Some(4), &value!([text(&evidence)])), "{stopped}");
+    assert_eq!(stopped["stored"]["height"], wrong_at - 1);
+    let (exit, examined) = answered(&["doctor", "--dir", text(&member.dir)]);
+    let failed: Vec<_> =
+        examined["findings"].as_array().unwrap().iter().filter(|found| found["ok"] == false).collect();
+    assert_eq!((exit, failed.len()), (Some(4), 1), "{examined}");
+    assert_eq!(failed[0]["error"]["code"], "state_diverged", "{examined}");
     let (exit, plan) = answered(&["resync", "--dir", text(&member.dir), "--dry-run"]);
     let aside = member.dir.join(format!("state.diverged-{}", wrong_at - 1));
     assert_eq!((exit, &plan["kept_as"]), (Some(0), &value!(text(&aside))));
@@ -166,6 +174,8 @@ fn a_node_that_computes_wrong_is_told_apart_and_healed() {
     let done = json(&resync);
     assert_eq!(done["kept_as"], text(&aside), "{done}");
     assert!(done["replayed"]["height"].as_u64().unwrap() >= wrong_at + 4, "{done}");
+    assert_eq!(json(&["status", "--dir", text(&member.dir)])["evidence"], value!([]));
+    assert_eq!(json(&["doctor", "--dir", text(&member.dir)])["healthy"], true);
     assert!(aside.join("projection.redb").is_file() && aside.join("resync.json").is_file());
     // With it what was computed, also by the replay with the wrong program.
     let kept: Vec<PathBuf> = serde_json::from_value(done["evidence"].clone()).unwrap();

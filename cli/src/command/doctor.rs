@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::args::Run;
 use crate::config::{Config, Flags, LogArgs};
-use crate::datadir::{Chain, DataDir, open_to_others};
+use crate::datadir::{Chain, DataDir, evidence_in, open_to_others, stop_in};
 use crate::error::{CliError, Exit, Outcome};
 use crate::keyfile::KeyFile;
 use crate::log_home::{LogHome, open_any_log};
@@ -117,6 +117,13 @@ async fn examine(
     });
     let Some(node) = node else { return };
     let head = node.projection.head();
+    let stop = stop_in(dir, node.projection.cursor());
+    findings.note("why it stopped", stop.map_or_else(|| Ok(evidence_in(&dir.state())), Err), |evidence| {
+        match evidence.len() {
+            0 => "it never did".to_owned(),
+            count => format!("{count} files of evidence, none of the message that comes next"),
+        }
+    });
     let tip = node.log.tip().await.map_err(CliError::from);
     findings.note("log has what was folded", tip, |tip| {
         format!("folded to message {}, the log ends at {tip}", head.sequence)

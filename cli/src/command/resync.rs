@@ -20,10 +20,10 @@ use serde_json::{Value as Json, json};
 use crate::args::Run;
 use crate::command::up::{stop_signal, stopped};
 use crate::config::{Config, Flags, LogArgs};
-use crate::datadir::{Chain, DataDir, write_private};
+use crate::datadir::{Chain, DataDir, evidence_in, file_name, files_of, write_private};
 use crate::error::{CliError, Exit, Outcome};
 use crate::log_home::open_any_log;
-use crate::node::{Node, not_replayed, runtime};
+use crate::node::{Node, log_is_behind, not_replayed, runtime};
 use crate::output::human;
 
 /// What the name of a state that is kept aside begins with.
@@ -32,8 +32,6 @@ const ASIDE: &str = "state.diverged-";
 const REPORT: &str = "resync.json";
 /// What the names of proofs begin with that stay with the node.
 const EQUIVOCATION: &str = "equivocation-";
-/// What the names of files begin with that say why a node stopped.
-const EVIDENCE: [&str; 4] = ["evidence-", "fork-", "finality-conflict-", FROM_REPLAY];
 /// What is put before the name of evidence that the replay wrote, as `state/` may have the same.
 const FROM_REPLAY: &str = "replay-";
 
@@ -143,10 +141,6 @@ fn newest_aside(dir: &DataDir) -> Option<PathBuf> {
     })
 }
 
-fn file_name(path: &Path) -> &str {
-    path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
-}
-
 async fn resync(run: &Run<'_>, args: &Args, config: &Config, dir: &DataDir, chain: &Chain) -> Outcome<Json> {
     let stop = stop_signal()?;
     let (old, fresh) = (Old::find(dir)?, dir.fresh_state());
@@ -170,6 +164,10 @@ async fn resync(run: &Run<'_>, args: &Args, config: &Config, dir: &DataDir, chai
     });
     if args.dry_run {
         home.close().await;
+        let cursor = old.store.as_ref().map_or(Ok(None), Store::head)?.map(|(_, stored)| stored.sequence);
+        if let Some(stored) = cursor.filter(|stored| *stored > tip) {
+            return Err(log_is_behind(tip, stored));
+        }
         shown["next"] =
             json!("nothing was changed: without --dry-run this log is replayed and takes the state's place");
         return Ok(shown);
@@ -243,7 +241,9 @@ fn put_in_place(dir: &DataDir, fresh: &Path, old: Old, shown: &mut Json) -> Outc
             rename(dir, &state, &old.aside)?;
         }
         move_evidence(fresh, &old.aside)?;
-        shown["evidence"] = json!(files_of(&old.aside, &EVIDENCE));
+        let mut evidence = evidence_in(&old.aside);
+        evidence.extend(files_of(&old.aside, &[FROM_REPLAY]));
+        shown["evidence"] = json!(evidence);
         write_private(&old.aside.join(REPORT), format!("{shown:#}\n").as_bytes())?;
     }
     rename(dir, fresh, &state)?;
@@ -272,19 +272,9 @@ fn keep_proofs(from: &Path, to: &Path) -> Outcome {
 
 /// Takes out of the new state what a replay with the wrong program has left in it.
 fn move_evidence(fresh: &Path, aside: &Path) -> Outcome {
-    for path in files_of(fresh, &EVIDENCE) {
+    for path in evidence_in(fresh) {
         let to = aside.join(format!("{FROM_REPLAY}{}", file_name(&path)));
         fs::rename(&path, to).map_err(|error| CliError::file("move", &path, &error))?;
     }
     Ok(())
-}
-
-/// The files of a directory whose names begin with one of `starts`, by name.
-fn files_of(dir: &Path, starts: &[&str]) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
-    let paths = entries.flatten().map(|entry| entry.path());
-    let mut paths: Vec<_> =
-        paths.filter(|path| starts.iter().any(|start| file_name(path).starts_with(start))).collect();
-    paths.sort();
-    paths
 }

@@ -8,10 +8,10 @@ use serde_json::{Value as Json, json};
 use crate::args::Run;
 use crate::client::Client;
 use crate::config::{Config, Flags, LogArgs};
-use crate::datadir::DataDir;
+use crate::datadir::{DataDir, evidence_in, stop_in};
 use crate::error::{CliError, Exit, Outcome};
 use crate::log_home::open_any_log;
-use crate::node::runtime;
+use crate::node::{log_is_behind, runtime};
 use crate::output::human;
 
 /// Show how a node is doing, or what a stopped node's directory holds
@@ -20,7 +20,7 @@ use crate::output::human;
   chaoschain status
   chaoschain status --dir demo      # of a stopped node
 
-A node that has stopped at its last good height ends this with exit code 4.")]
+A node that has stopped at its last good height ends this with exit code 4, also when it was ended meanwhile.")]
 pub(crate) struct Args {
     /// The node's address
     #[arg(long, value_name = "URL", conflicts_with = "dir")]
@@ -37,9 +37,9 @@ pub(crate) fn run(run: &Run<'_>, args: &Args) -> Outcome {
         Flags { node: args.node.clone(), dir: args.dir.clone(), log: args.log.clone(), ..Flags::default() };
     let config = run.configure(flags, "warn")?;
     if args.dir.is_some() {
-        let status = stored(&config)?;
-        run.output.show(&status);
-        return Ok(());
+        let Stored { shown, trouble } = stored(&config)?;
+        run.output.show(&shown);
+        return trouble.map_or(Ok(()), Err);
     }
     let client = Client::new(&config)?;
     let mut status = json!({ "node": config.node });
@@ -62,16 +62,23 @@ pub(crate) fn run(run: &Run<'_>, args: &Args) -> Outcome {
     }
 }
 
+/// What a directory holds.
+struct Stored {
+    shown: Json,
+    /// What is wrong with it, as far as that shows without checking anything.
+    trouble: Option<CliError>,
+}
+
 /// What a directory holds, without checking it.
-fn stored(config: &Config) -> Outcome<Json> {
+fn stored(config: &Config) -> Outcome<Stored> {
     let dir = DataDir::at(&config.dir);
     let chain = dir.chain()?;
-    let log = runtime()?.block_on(async {
+    let (log, tip) = runtime()?.block_on(async {
         let home = open_any_log(config, &dir, &chain, false).await?;
         let ends = async { Ok::<_, CliError>((home.log.first().await?, home.log.tip().await?)) }.await;
         let place = home.log.description();
         home.close().await;
-        ends.map(|(first, tip)| json!({ "place": place, "first": first, "tip": tip }))
+        ends.map(|(first, tip)| (json!({ "place": place, "first": first, "tip": tip }), tip))
     })?;
     let store = dir.open_store()?;
     let head = store.head()?;
@@ -81,7 +88,10 @@ fn stored(config: &Config) -> Outcome<Json> {
         .iter()
         .map(|skipped| json!({ "sequence": skipped.sequence, "class": skipped.class, "code": skipped.code }))
         .collect();
-    Ok(json!({
+    let (at, cursor) = head.as_ref().map_or_else(Default::default, |(_, head)| (head.sequence, head.cursor));
+    let behind = (at > tip).then(|| log_is_behind(tip, at));
+    let trouble = behind.or_else(|| stop_in(&dir, cursor));
+    let shown = json!({
         "dir": dir.root(),
         "chain": chain.id,
         "name": chain.name,
@@ -95,5 +105,7 @@ fn stored(config: &Config) -> Outcome<Json> {
             "cursor": head.as_ref().map(|(_, stored)| stored.cursor),
         })),
         "skipped": skipped,
-    }))
+        "evidence": evidence_in(&dir.state()),
+    });
+    Ok(Stored { shown, trouble })
 }

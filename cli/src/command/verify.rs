@@ -264,7 +264,7 @@ fn untrusted(message: String, hint: &str) -> CliError {
 fn read_finality(path: &Path) -> Outcome<FinalityProof> {
     let refused = |error: &str| {
         let message = format!("{} proves no finality: {error}", path.display());
-        CliError::usage("finality_missing", message)
+        CliError::new(Exit::Refused, "finality_missing", message)
             .hint("`get header HEIGHT --finalized --proof FILE` writes one that does")
     };
     let file = ProofFile::decode(&read_bounded(path, PROOF_BYTES_MAX as u64)?);

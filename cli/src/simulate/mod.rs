@@ -141,7 +141,7 @@ impl Simulation {
             return Err(CliError::usage("agents_wrong", message));
         }
         let seed = Seed::of(&options.seed);
-        let beginning = chain::begin(&seed, "simulation")?;
+        let beginning = chain::begin(&seed, &format!("simulation-{}", options.agents))?;
         let mut model = Model::default();
         for validator in beginning.validators {
             model.add(Person { has_account: true, ..validator });

@@ -32,10 +32,11 @@ impl Report {
         );
         let shares = shares(&self.personalities);
         let Self { agents, events, height, time, state_root, rules, .. } = self;
-        let (opened, open, voided) = (self.conflicts_opened, self.conflicts_open, self.opinions_voided);
+        let (opened, open, divergences) = (self.conflicts_opened, self.conflicts_open, self.divergences);
+        let voided = self.opinions_voided;
         format!(
             "{kinds}\n\nof a thousand, observed / in the table\n{shares}\n\n{conflicts}\n{opened} opened, {open} open, \
-             {voided} electors with void opinions\n\n{refused}\n\n{agents} agents, {events} events, height {height}, \
+             {divergences} of a divergence; {voided} electors with void opinions\n\n{refused}\n\n{agents} agents, {events} events, height {height}, \
              block time {time}, rules version {rules}\nstate root {state_root}"
         )
     }

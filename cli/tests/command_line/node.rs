@@ -1,7 +1,7 @@
 //! A chain from `init` to a verified proof, its end and its new start.
 
 use chaoschain_schemas::{Fixed, Hash};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use crate::support::{Bench, mode};
 
@@ -134,6 +134,39 @@ fn files_are_their_owners_alone() {
     error[file_open_to_others]: d is not well: d/chain.toml can be used by others, and 0 more
       hint: chmod -R go-rwx d
     ");
+}
+
+/// Whoever looks at a stopped node learns that its log has lost what was folded, and no plan says otherwise.
+#[test]
+fn a_log_that_was_lost_is_noticed_by_whoever_looks() {
+    let bench = Bench::new();
+    bench.json(&["init", "--dir", "d"]);
+    std::fs::create_dir(bench.path("backup")).unwrap();
+    let segment = "00000000000000000001.log";
+    std::fs::copy(bench.path("d/log").join(segment), bench.path("backup").join(segment)).unwrap();
+    bench.json(&["key", "new", "ana.key"]);
+    let node = bench.up("d");
+    let register = ["submit", "AgentRegistration", "--field", "personality=Lawful", "--key", "ana.key"];
+    bench.json(&[&register[..], &["--node", &node.url]].concat());
+    node.stop();
+    let whole = bench.json(&["status", "--dir", "d"]);
+    assert_eq!((&whole["log"]["tip"], &whole["evidence"]), (&2.into(), &json!([])));
+    for gone in ["d/log", "d/attestations"] {
+        std::fs::remove_dir_all(bench.path(gone)).unwrap();
+    }
+    let commands =
+        [&["status", "--dir", "d"][..], &["doctor", "--dir", "d"], &["resync", "--dir", "d", "--dry-run"]];
+    for line in commands {
+        let told = bench.fails(line);
+        assert!(told.starts_with("exit 4\nerror[log_missing]"), "{line:?}: {told}");
+    }
+    // As if from a backup that is too old: the same chain, and less of it.
+    std::fs::rename(bench.path("backup"), bench.path("d/log")).unwrap();
+    for line in commands {
+        let told = bench.fails(line);
+        assert!(told.starts_with("exit 4\nerror[log_behind]"), "{line:?}: {told}");
+        assert!(!bench.path("d/state.resync").exists());
+    }
 }
 
 /// The same seed, time and name make the same chain.

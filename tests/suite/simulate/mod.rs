@@ -133,10 +133,9 @@ fn every_path_of_a_conflict_occurs() {
     let (facts, alliances) = (ConflictKind::InconsistentAgentState, ConflictKind::ConflictingAlliances);
     for by in [DecidedBy::Threshold, DecidedBy::AllSpoken, DecidedBy::Deadline, DecidedBy::Default] {
         assert!(occurs(facts, by), "no fact was decided by {by}");
+        assert!(occurs(alliances, by), "no conflict of alliances was decided by {by}");
     }
-    for by in
-        [DecidedBy::Threshold, DecidedBy::Deadline, DecidedBy::Default, DecidedBy::Expiry, DecidedBy::Lapse]
-    {
+    for by in [DecidedBy::Expiry, DecidedBy::Lapse] {
         assert!(occurs(alliances, by), "no conflict of alliances was decided by {by}");
     }
     for kind in [facts, alliances] {

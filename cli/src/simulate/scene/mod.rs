@@ -63,7 +63,7 @@ enum Cue {
 }
 
 /// The amendment comes last, so that everything has been played under the rules that the chain starts with before they change.
-const PROGRAM: [Cue; 16] = [
+const PROGRAM: [Cue; 17] = [
     Cue::Fact(Course::Threshold),
     Cue::Rivals(Course::Expiry),
     Cue::Fact(Course::AllSpoken),
@@ -79,6 +79,7 @@ const PROGRAM: [Cue; 16] = [
     Cue::Fact(Course::Void),
     Cue::Rivals(Course::Deadline),
     Cue::Rivals(Course::Silence),
+    Cue::Rivals(Course::AllSpoken),
     Cue::Amendment,
 ];
 
