@@ -6,7 +6,7 @@ use chaoschain_events::block::{VerifiedBlock, events_root, seal};
 use chaoschain_events::envelope::{VerifiedEnvelope, sign};
 use chaoschain_events::signature::SecretKey;
 use chaoschain_projector::{
-    BlockLimits, Fold, FoldError, Head, Producer, open_genesis, seal_genesis, witness_of,
+    BlockLimits, Fold, FoldError, Head, Producer, Verdict as Said, open_genesis, seal_genesis, witness_of,
 };
 use chaoschain_query::verify::{StateVerifier, Trust, VerifiedTransition, VerifyError};
 use chaoschain_schemas::control::{
@@ -28,10 +28,12 @@ pub(crate) fn key(number: u8) -> Arc<SecretKey> {
 }
 
 /// An account, its current key and the nonce it uses next.
+#[derive(Clone)]
 pub(crate) struct Author {
     pub(crate) id: AccountId,
     pub(crate) key: Arc<SecretKey>,
     pub(crate) nonce: u64,
+    pub(crate) valid_until: Timestamp,
     pub(crate) chain: ChainId,
     pub(crate) expects: Vec<Expectation>,
 }
@@ -40,7 +42,8 @@ impl Author {
     pub(crate) fn new(number: u8, chain: ChainId) -> Self {
         let key = key(number);
         let id = AccountId::from_first_key(&key.public());
-        Self { id, key, nonce: 0, chain, expects: Vec::new() }
+        let valid_until = Timestamp(START.0 + 590_000_000);
+        Self { id, key, nonce: 0, valid_until, chain, expects: Vec::new() }
     }
 
     /// Signs a payload, with `further` keys in the name of accounts.
@@ -57,7 +60,7 @@ impl Author {
             author: self.id,
             lane: 0,
             nonce: self.nonce,
-            valid_until: Timestamp(START.0 + 590_000_000),
+            valid_until: self.valid_until,
             occurred_at: None,
             correlation: None,
             causation: None,
@@ -144,11 +147,21 @@ impl Chain {
 
     /// A sealed block of what of `events` is acceptable, `seconds` after the head. It is not folded.
     pub(crate) fn propose(&mut self, seconds: u64, events: &[VerifiedEnvelope]) -> Arc<VerifiedBlock> {
+        self.foresee(seconds, events).0
+    }
+
+    /// The same block with what is said of each of the events, and the head that it would be.
+    pub(crate) fn foresee(
+        &mut self,
+        seconds: u64,
+        events: &[VerifiedEnvelope],
+    ) -> (Arc<VerifiedBlock>, Vec<Said>, Arc<Head>) {
         let now = Timestamp(self.head().header.timestamp.0 + 1_000_000 * seconds);
         let proposed = self.fold.propose(&self.producer, now, BlockLimits::default(), events, true);
-        let block = proposed.unwrap().0.unwrap().block;
+        let (proposed, said) = proposed.unwrap();
+        let ahead = Arc::clone(self.fold.tip());
         self.fold.drop_speculative();
-        block
+        (proposed.unwrap().block, said, ahead)
     }
 
     /// The block with another header, sealed with key `by` in the name of that key's account.
@@ -172,13 +185,12 @@ impl Chain {
 
     /// What the full node makes of a block; it goes on where that is good.
     pub(crate) fn fold(&mut self, block: &VerifiedBlock) -> Verdict {
+        self.judge(block).map_err(|error| code(&error))
+    }
+
+    fn judge(&mut self, block: &VerifiedBlock) -> Result<(), FoldError> {
         self.sequence += 1;
-        match self.fold.fold(Sequence(self.sequence), block) {
-            Ok(_) => Ok(()),
-            // A node cannot tell whose fold is wrong; a verifier is told the state before.
-            Err(FoldError::Diverged { .. }) => Err("state_root_wrong"),
-            Err(error) => Err(error.code()),
-        }
+        self.fold.fold(Sequence(self.sequence), block).map(drop)
     }
 
     /// The witness of a block upon the head.
@@ -195,17 +207,31 @@ impl Chain {
         let witness = self.witness(block);
         let verified = self.verify(&witness);
         let before = self.head();
-        let verdict = self.fold(block);
-        match (&verified, verdict) {
+        let judged = self.judge(block);
+        match (&verified, &judged) {
             (Ok(verified), Ok(())) => {
                 let after = self.head();
                 assert_eq!(verified.block.header_hash(), after.hash, "{what}");
                 assert_eq!(verified.parent.at().header_hash, before.hash, "{what}");
                 assert_eq!(verified.rules, after.header.rules, "{what}");
             }
-            (Err(error), Err(code)) => assert_eq!(error.code(), code, "{what}: {error}"),
-            _ => panic!("{what}: the full node says {verdict:?}, the verifier {verified:?}"),
+            (Err(error), Err(refusal)) => {
+                assert_eq!(error.code(), code(refusal), "{what}: {error}");
+                if let (VerifyError::Unfit(unfit), FoldError::Skip(skip)) = (error, refusal) {
+                    // The same event for the same reason.
+                    assert_eq!(unfit.to_string(), skip.message, "{what}");
+                }
+            }
+            _ => panic!("{what}: the full node says {judged:?}, the verifier {verified:?}"),
         }
-        verdict
+        judged.map_err(|refusal| code(&refusal))
+    }
+}
+
+fn code(error: &FoldError) -> &'static str {
+    match error {
+        // A node cannot tell whose fold is wrong; a verifier is told the state before.
+        FoldError::Diverged { .. } => "state_root_wrong",
+        error => error.code(),
     }
 }
