@@ -65,7 +65,7 @@ fn authors_alone_of_what_is_no_transition() {
 #[test]
 fn so_many_keys_and_no_more() {
     let many = submission(ANA, NOTE, codec::encode(&Note { page: 0, number: 1000 }));
-    assert_eq!(prefetched(&[many.clone()]).len(), 512);
+    assert_eq!(prefetched(std::slice::from_ref(&many)).len(), 512);
     let asked = prefetched(&[note(BO), many.clone(), many]);
     assert_eq!(asked.len(), 512);
     assert_eq!(asked[..3], [account(BO), page_key(0), account(ANA)]);
