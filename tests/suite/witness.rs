@@ -49,7 +49,16 @@ fn every_block_in_the_window_is_checked_offline() {
     }
     assert_eq!(checked.last().unwrap()["at"]["state_root"], *root);
 
-    let file = fresh.join("1.witness");
+    // Who mixes up the two kinds of file is told.
+    let (file, proof) = (fresh.join("1.witness"), fresh.join("root.proof"));
+    json(&["get", "validators", "--proof", proof.to_str().unwrap(), "--node", &node.url]);
+    for (command, file) in [("proof", &file), ("block", &proof)] {
+        let line = ["verify", command, file.to_str().unwrap(), "--trust", trust.to_str().unwrap(), "--json"];
+        let mixed_up = run(&line);
+        let told = String::from_utf8_lossy(&mixed_up.stderr);
+        assert!(mixed_up.status.code() == Some(2) && told.contains("file_of_another_kind"), "{told}");
+    }
+
     let mut bytes = std::fs::read(&file).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
@@ -65,5 +74,9 @@ fn every_block_in_the_window_is_checked_offline() {
     let node = Node::up(&home);
     let (status, answer) = node.get("/v1/blocks/1/witness");
     assert_eq!((status, answer["code"].as_str()), (410, Some("outside_window")));
+    assert!(
+        answer["message"].as_str().unwrap().contains("a node has none before it folds blocks"),
+        "{answer}"
+    );
     node.stop();
 }

@@ -86,6 +86,9 @@ pub(crate) fn run(run: &Run<'_>, args: &Args) -> Outcome {
 
 fn proof(run: &Run<'_>, file: &Path, trust: &Trust) -> Outcome<Json> {
     let bytes = read_bounded(file, PROOF_BYTES_MAX as u64)?;
+    if ProofFile::decode(&bytes).is_err() && WitnessFile::decode(&bytes).is_ok() {
+        return Err(another_file(file, "a witness", "verify block"));
+    }
     match verify_file(&bytes, trust, Some(&*run.app.machine))? {
         Verified::Read(read) => {
             let question = json!({ "read": read.read, "arguments": read.arguments });
@@ -113,6 +116,9 @@ fn block(run: &Run<'_>, file: &Path, finality: Option<&Path>, trust: &Trust) -> 
     trust.check_domain(&*run.app.machine)?;
     let finality = finality.map(read_finality).transpose()?;
     let bytes = read_bounded(file, WITNESS_BYTES_MAX as u64)?;
+    if ProofFile::decode(&bytes).is_ok() {
+        return Err(another_file(file, "a proof", "verify proof"));
+    }
     if WitnessFile::is_meant(&bytes) {
         return transition(run, &bytes, finality, trust);
     }
@@ -124,6 +130,11 @@ fn block(run: &Run<'_>, file: &Path, finality: Option<&Path>, trust: &Trust) -> 
     let mut shown = verified(&verified_block.header, verified_block.level, &unchecked);
     shown["events"] = json!(verified_block.header.header().event_count);
     Ok(shown)
+}
+
+fn another_file(file: &Path, what: &str, command: &str) -> CliError {
+    CliError::usage("file_of_another_kind", format!("{} is {what}", file.display()))
+        .hint(format!("check it with `chaoschain {command}`"))
 }
 
 /// Runs the block of a witness file again.

@@ -213,6 +213,8 @@ impl Permissions {
                 format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.*"),
             ]);
         }
+        // For the while in which JetStream has no leader and answers nothing else.
+        self.publish.insert(format!("$JS.API.DIRECT.GET.{}", subjects.log_stream()));
     }
 
     /// What a micro service needs: its requests, being discovered, and the right to answer.
