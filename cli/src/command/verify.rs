@@ -86,10 +86,12 @@ pub(crate) fn run(run: &Run<'_>, args: &Args) -> Outcome {
 
 fn proof(run: &Run<'_>, file: &Path, trust: &Trust) -> Outcome<Json> {
     let bytes = read_bounded(file, PROOF_BYTES_MAX as u64)?;
-    if ProofFile::decode(&bytes).is_err() && WitnessFile::decode(&bytes).is_ok() {
-        return Err(another_file(file, "a witness", "verify block"));
-    }
-    match verify_file(&bytes, trust, Some(&*run.app.machine))? {
+    let checked = verify_file(&bytes, trust, Some(&*run.app.machine));
+    let checked = checked.map_err(|error| match WitnessFile::decode(&bytes) {
+        Ok(_) => another_file(file, "a witness", "verify block"),
+        Err(_) => error.into(),
+    })?;
+    match checked {
         Verified::Read(read) => {
             let question = json!({ "read": read.read, "arguments": read.arguments });
             let unchecked = ["that the rules were followed (replay the log for that)"];
@@ -116,11 +118,12 @@ fn block(run: &Run<'_>, file: &Path, finality: Option<&Path>, trust: &Trust) -> 
     trust.check_domain(&*run.app.machine)?;
     let finality = finality.map(read_finality).transpose()?;
     let bytes = read_bounded(file, WITNESS_BYTES_MAX as u64)?;
-    if ProofFile::decode(&bytes).is_ok() {
-        return Err(another_file(file, "a proof", "verify proof"));
-    }
     if WitnessFile::is_meant(&bytes) {
-        return transition(run, &bytes, finality, trust);
+        let witness = WitnessFile::decode(&bytes).map_err(|error| match ProofFile::decode(&bytes) {
+            Ok(_) => another_file(file, "a proof", "verify proof"),
+            Err(_) => VerifyError::Malformed(error).into(),
+        })?;
+        return transition(run, witness, finality, trust);
     }
     let verified_block = verify_block(&bytes, finality.as_ref(), trust)?;
     let unchecked = [
@@ -138,8 +141,12 @@ fn another_file(file: &Path, what: &str, command: &str) -> CliError {
 }
 
 /// Runs the block of a witness file again.
-fn transition(run: &Run<'_>, bytes: &[u8], finality: Option<FinalityProof>, trust: &Trust) -> Outcome<Json> {
-    let mut file = WitnessFile::decode(bytes).map_err(VerifyError::Malformed)?;
+fn transition(
+    run: &Run<'_>,
+    mut file: WitnessFile,
+    finality: Option<FinalityProof>,
+    trust: &Trust,
+) -> Outcome<Json> {
     file.finality = finality.or(file.finality);
     let followed = StateVerifier::new(trust, &*run.app.machine).verify(&file)?;
     let header = followed.block.header();
