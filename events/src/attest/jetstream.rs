@@ -1,10 +1,10 @@
 //! A board on a NATS server: a stream of its own, one subject for each validator.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
-use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType};
+use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 use bytes::Bytes;
 use chaoschain_schemas::limits::{ATTESTATION_BYTES_MAX, VALIDATORS_MAX};
 use chaoschain_schemas::{Attestation, ChainId, SignedAttestation, codec};
@@ -14,17 +14,10 @@ use tokio::sync::watch;
 
 use super::{Board, Posted};
 use crate::log::LogError;
-use crate::nats::{ApiError, Nats, Refusal, Subjects};
+use crate::nats::{ApiError, Nats, Subjects};
 
 /// How many attestations of one validator are kept; its oldest go first.
 pub const KEPT_PER_VALIDATOR: i64 = 256;
-/// How long opening waits for a cluster that is only starting, how long one question may take, and how soon it is asked again.
-const OPEN_PATIENCE: Duration = Duration::from_secs(10);
-const ASK_PATIENCE: Duration = Duration::from_secs(1);
-const OPEN_RETRY: Duration = Duration::from_millis(200);
-/// No such stream, and one of this name with another configuration.
-const STREAM_NOT_FOUND: u32 = 10059;
-const STREAM_NAME_EXIST: u32 = 10058;
 /// How long a reader waits before it tries again after a failure.
 const READ_RETRY: Duration = Duration::from_millis(500);
 /// How often an idle server is to give a sign of life, and how long a request for messages stands.
@@ -53,20 +46,14 @@ impl JetStreamBoard {
     pub async fn open(nats: Nats, chain: ChainId, replicas: usize, create: bool) -> Result<Self, LogError> {
         let subjects = Subjects::of(chain);
         let wanted = config(subjects, replicas);
-        let started = Instant::now();
-        let found = loop {
-            match find_or_make(&nats, &wanted, create).await {
-                Ok(info) => break info.config,
-                Err(error) if error.may_pass() && started.elapsed() < OPEN_PATIENCE => {
-                    tokio::time::sleep(OPEN_RETRY).await;
-                }
-                Err(ApiError::Refused(Refusal { err_code: STREAM_NOT_FOUND, .. })) => {
-                    let reason =
-                        format!("there is no stream {}: was the chain made on this server?", wanted.name);
-                    return Err(LogError::Unavailable { reason });
-                }
-                Err(error) => return Err(unavailable(error)),
+        let found = match nats.open_stream(&wanted, create).await {
+            Ok(info) => info.config,
+            Err(ApiError::Refused(refusal)) if refusal.is_stream_not_found() => {
+                let reason =
+                    format!("there is no stream {}: was the chain made on this server?", wanted.name);
+                return Err(LogError::Unavailable { reason });
             }
+            Err(error) => return Err(unavailable(error)),
         };
         check(&found, &wanted)?;
         Ok(Self { nats, subjects, closed: watch::Sender::new(false) })
@@ -253,24 +240,6 @@ fn check(found: &Config, wanted: &Config) -> Result<(), LogError> {
         let reason = format!("the stream {} cannot be used: {wrong}; mend or remove it", found.name);
         Err(LogError::Unavailable { reason })
     })
-}
-
-async fn find_or_make(nats: &Nats, wanted: &Config, create: bool) -> Result<Info, ApiError> {
-    let info = format!("STREAM.INFO.{}", wanted.name);
-    match nats.api(&info, "", ASK_PATIENCE).await {
-        Err(ApiError::Refused(Refusal { err_code: STREAM_NOT_FOUND, .. })) if create => {}
-        other => return other,
-    }
-    let config = serde_json::to_vec(wanted)
-        .map_err(|error| ApiError::Malformed { subject: wanted.name.clone(), reason: error.to_string() })?;
-    // A cluster places the stream and elects its leader before it answers.
-    match nats.api(&format!("STREAM.CREATE.{}", wanted.name), config, OPEN_PATIENCE).await {
-        // Somebody was quicker.
-        Err(ApiError::Refused(Refusal { err_code: STREAM_NAME_EXIST, .. })) => {
-            nats.api(&info, "", ASK_PATIENCE).await
-        }
-        other => other,
-    }
 }
 
 fn unavailable(error: impl std::fmt::Display) -> LogError {

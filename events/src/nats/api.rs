@@ -18,6 +18,12 @@ const NOT_READY: [u32; 4] = [10004, 10006, 10008, 10009];
 /// JetStream's numbers for "no suitable peers" and "insufficient resources": there are too few servers, or a leader has not
 /// heard of the others yet.
 const TOO_FEW_SERVERS: [u32; 2] = [10005, 10023];
+/// JetStream's number for "error creating store for stream": its server may still be about the files of one of that name
+/// which was deleted. A folder that cannot be written is told the same way.
+const STORE_NOT_MADE: u32 = 10049;
+/// JetStream's numbers for "there is no such stream", and for one of this name with another configuration.
+const STREAM_NOT_FOUND: u32 = 10059;
+const STREAM_NAME_TAKEN: u32 = 10058;
 
 /// Why a request of the JetStream API has no answer that could be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +46,11 @@ impl ApiError {
     /// Whether it may be otherwise in a moment, as with a cluster that is only starting.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
-            Self::Refused(refusal) => refusal.is_not_ready() || TOO_FEW_SERVERS.contains(&refusal.err_code),
+            Self::Refused(refusal) => {
+                refusal.is_not_ready()
+                    || TOO_FEW_SERVERS.contains(&refusal.err_code)
+                    || refusal.err_code == STORE_NOT_MADE
+            }
             Self::TimedOut { .. } | Self::Disconnected => true,
             Self::NoResponders { .. } | Self::Denied(_) | Self::Malformed { .. } => false,
         }
@@ -51,6 +61,16 @@ impl Refusal {
     /// Whether the servers have no leader, or are only starting.
     pub(crate) fn is_not_ready(&self) -> bool {
         NOT_READY.contains(&self.err_code)
+    }
+
+    /// Whether there is no such stream.
+    pub(crate) fn is_stream_not_found(&self) -> bool {
+        self.err_code == STREAM_NOT_FOUND
+    }
+
+    /// Whether there is a stream of this name with another configuration.
+    pub(crate) fn is_stream_name_taken(&self) -> bool {
+        self.err_code == STREAM_NAME_TAKEN
     }
 }
 

@@ -8,6 +8,7 @@ mod api;
 mod error;
 mod link;
 mod options;
+mod streams;
 mod subjects;
 
 use std::io;

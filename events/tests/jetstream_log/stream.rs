@@ -1,5 +1,7 @@
 //! The stream itself: made, compared, purged, deleted and made anew under readers.
 
+use std::fs;
+
 use async_nats::jetstream::stream::{Config, DiscardPolicy, StorageType};
 use chaoschain_events::log::{EventLog, JetStreamOptions, LogError, ReadLimits};
 use chaoschain_events::nats::Subjects;
@@ -135,6 +137,20 @@ async fn a_stream_made_anew_is_not_read_on() {
     assert_eq!(error.code(), "log_replaced");
     let text = error.to_string();
     assert!(text.ends_with("on a node that has the blocks), then start again"), "{text}");
+}
+
+/// As right after a stream of this name was deleted, while the server is still about its files. What is in the way here
+/// the server removes itself once it has failed on it.
+#[tokio::test]
+async fn a_stream_whose_files_cannot_be_made_yet_is_waited_for() {
+    let Some(server) = Server::start() else { return };
+    let chain = new_chain();
+    let streams = server.store_dir().join("jetstream/$G/streams");
+    fs::create_dir_all(&streams).unwrap();
+    fs::write(streams.join(Subjects::of(chain).log_stream()), "in the way").unwrap();
+    let log = open(&server.url(), chain).await;
+    assert!(server.log().contains("Stream create failed"), "nothing was in the way: {}", server.log());
+    fill(&*log, 1).await;
 }
 
 /// An operator's purge is a compaction by another hand: readers that were overtaken are told.

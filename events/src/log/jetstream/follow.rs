@@ -9,7 +9,7 @@ use tokio::sync::broadcast;
 use tokio::time::Instant;
 
 use super::pull::{Brought, Pull, SILENCE_MAX};
-use super::shared::{ASK_PATIENCE, STREAM_NOT_FOUND, Shared, unavailable};
+use super::shared::{ASK_PATIENCE, Shared, unavailable};
 use super::status::add;
 use crate::log::{Entry, LogError, ReadLimits, Subscription};
 use crate::nats::{ApiError, Denial, denied};
@@ -306,7 +306,7 @@ impl Follower {
                 Ok(())
             }
             // Why the stream is not there is for the leader to say.
-            Err(ApiError::Refused(refusal)) if refusal.err_code == STREAM_NOT_FOUND => {
+            Err(ApiError::Refused(refusal)) if refusal.is_stream_not_found() => {
                 self.shared.look().await.map(|_| ())
             }
             // The servers together have to agree on a consumer, and cannot while one of them is missed or a leader is

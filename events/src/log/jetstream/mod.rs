@@ -34,7 +34,7 @@ use super::{AppendError, Entry, EventLog, LogError, ReadLimits, Subscription};
 use crate::nats::{ApiError, Nats, NatsError, Subjects};
 use append::{HEADERS_BYTES_MAX, Job, Room, Writer};
 use follow::Follower;
-use shared::{ASK_PATIENCE, STREAM_NOT_FOUND, Shared, View, created_of, unavailable};
+use shared::{ASK_PATIENCE, Shared, View, created_of, unavailable};
 use status::Counters;
 pub use status::JetStreamStatus;
 
@@ -209,7 +209,7 @@ impl JetStreamLog {
             shared.nats.api(&subject, request, ASK_PATIENCE * 5).await;
         match purged {
             Ok(_) => {}
-            Err(ApiError::Refused(refusal)) if refusal.err_code == STREAM_NOT_FOUND => {}
+            Err(ApiError::Refused(refusal)) if refusal.is_stream_not_found() => {}
             Err(error) => return Err(unavailable(&error)),
         }
         Ok(Sequence(shared.look().await?.first))

@@ -26,8 +26,6 @@ const SECOND_LOOK_PAUSE: Duration = Duration::from_millis(250);
 
 /// JetStream's number for "there is no such message".
 const NO_MESSAGE_FOUND: u32 = 10037;
-/// JetStream's number for "there is no such stream".
-pub(super) const STREAM_NOT_FOUND: u32 = 10059;
 
 /// One log, as its parts know it.
 pub(super) struct Shared {
@@ -123,7 +121,7 @@ impl Shared {
                     }
                     LogError::Lost { tip: Sequence(view.tip), seen: Sequence(before) }
                 }
-                Err(ApiError::Refused(refusal)) if refusal.err_code == STREAM_NOT_FOUND => {
+                Err(ApiError::Refused(refusal)) if refusal.is_stream_not_found() => {
                     LogError::Replaced { log: self.name(), reason: "it was deleted".into() }
                 }
                 Err(error) => return Err(unavailable(&error)),
@@ -162,7 +160,7 @@ impl Shared {
             }
             Err(ApiError::Refused(refusal)) if refusal.err_code == NO_MESSAGE_FOUND => Ok(None),
             // It says why the stream is not there.
-            Err(ApiError::Refused(refusal)) if refusal.err_code == STREAM_NOT_FOUND => {
+            Err(ApiError::Refused(refusal)) if refusal.is_stream_not_found() => {
                 self.look().await.map(|_| None)
             }
             Err(ApiError::Refused(refusal)) if refusal.is_not_ready() => {

@@ -1,7 +1,6 @@
 //! The stream: how it has to be, how it is made, and what is said of one that is otherwise.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
 
 use async_nats::jetstream::stream::{
     Config, DiscardPolicy, Info, PersistenceMode, RetentionPolicy, StorageType,
@@ -9,65 +8,30 @@ use async_nats::jetstream::stream::{
 use chaoschain_schemas::limits::BLOCK_BYTES_MAX;
 
 use super::append::HEADERS_BYTES_MAX;
-use super::shared::STREAM_NOT_FOUND;
 use super::{JetStreamOptions, Names};
 use crate::nats::{ApiError, Difference, Nats, NatsError, Refusal};
 
-/// How long opening waits for a cluster that is only starting.
-const OPEN_PATIENCE: Duration = Duration::from_secs(10);
-/// How long one request may take meanwhile: without a leader there is no answer at all.
-const OPEN_ASK_PATIENCE: Duration = Duration::from_secs(1);
-const OPEN_RETRY: Duration = Duration::from_millis(200);
-
-/// A stream of this name, but another configuration.
-const STREAM_NAME_EXIST: u32 = 10058;
 /// JetStream is not enabled: at the server, for the account.
 const NOT_ENABLED: [u32; 3] = [10035, 10039, 10076];
 
 /// Finds the stream, or makes it if that is wanted.
 pub(super) async fn open(nats: &Nats, names: &Names, options: &JetStreamOptions) -> Result<Info, NatsError> {
-    let started = Instant::now();
-    loop {
-        let error = match open_once(nats, names, options).await {
-            Ok(info) => {
-                let differences = differences(&info.config, names);
-                if differences.is_empty() {
-                    return Ok(info);
-                }
-                return Err(NatsError::StreamForeignConfig { stream: names.stream.clone(), differences });
-            }
-            Err(error) => error,
-        };
-        if !error.may_pass() || started.elapsed() > OPEN_PATIENCE {
-            return Err(explain(nats, names, error));
-        }
-        tokio::time::sleep(OPEN_RETRY).await;
-    }
-}
-
-async fn open_once(nats: &Nats, names: &Names, options: &JetStreamOptions) -> Result<Info, ApiError> {
-    let info = format!("STREAM.INFO.{}", names.stream);
-    match nats.api(&info, "", OPEN_ASK_PATIENCE).await {
-        Err(ApiError::Refused(Refusal { err_code: STREAM_NOT_FOUND, .. })) if options.create => {}
-        other => return other,
-    }
-    let config = serde_json::to_vec(&config(names, options))
-        .map_err(|error| ApiError::Malformed { subject: names.stream.clone(), reason: error.to_string() })?;
-    // A cluster places the stream and elects its leader before it answers.
-    let made = nats.api(&format!("STREAM.CREATE.{}", names.stream), config, OPEN_PATIENCE).await;
-    match made {
-        // Somebody was quicker; how theirs is configured is compared all the same.
-        Err(ApiError::Refused(Refusal { err_code: STREAM_NAME_EXIST, .. })) => {
-            nats.api(&info, "", OPEN_ASK_PATIENCE).await
-        }
-        other => other,
+    let info = nats
+        .open_stream(&config(names, options), options.create)
+        .await
+        .map_err(|error| explain(nats, names, error))?;
+    let differences = differences(&info.config, names);
+    if differences.is_empty() {
+        Ok(info)
+    } else {
+        Err(NatsError::StreamForeignConfig { stream: names.stream.clone(), differences })
     }
 }
 
 fn explain(nats: &Nats, names: &Names, error: ApiError) -> NatsError {
     let (server, stream) = (nats.server(), names.stream.clone());
     match error {
-        ApiError::Refused(refusal) if refusal.err_code == STREAM_NOT_FOUND => {
+        ApiError::Refused(refusal) if refusal.is_stream_not_found() => {
             NatsError::StreamMissing { server, stream }
         }
         ApiError::Refused(refusal) if NOT_ENABLED.contains(&refusal.err_code) => {
