@@ -14,7 +14,9 @@ use chaoschain_schemas::society::{
     MemeContent, MemeType, Parameters, Personality, ReactionCounts, ReactionKind, Strategy, Weights,
 };
 use chaoschain_schemas::{AgentId, ConflictId, Fixed, Hash, Height, MemeId, Micros, Timestamp, codec};
-use chaoschain_society::conflict::{Decision, Standing, decide, drawn_ordinal, tally, weight};
+use chaoschain_society::conflict::{
+    Decision, Standing, decide, drawn_ordinal, shuffled_ordinals, tally, weight,
+};
 use chaoschain_society::{Society, formula, keys};
 use chaoschain_state::{BaseView, Key, Value, control};
 use serde::Serialize;
@@ -301,6 +303,12 @@ fn draws(vectors: &mut Vectors) {
             add(0, 0, draw, agents);
             add(0xff, 0xfe, draw, agents);
         }
+    }
+    for (parent, agents) in [(0x11, 1_000), (0x22, 1_000), (0, 0), (1, 1), (2, 2), (3, 12), (4, u64::MAX)] {
+        let (hash, conflict) = (Hash::new([parent; 32]), ConflictId::new([0x22; 32]));
+        let inputs = json!({ "parent": hash, "conflict": conflict, "agents": agents });
+        let ordinals = shuffled_ordinals(hash, conflict, agents).take(12).collect::<Vec<_>>();
+        vectors.add("shuffled_ordinals", inputs, ordinals);
     }
 }
 

@@ -1,9 +1,11 @@
 """The formulas of docs/domain.md at the inputs of society/golden/formulas.json."""
 
+from itertools import islice
+
 from chaoschain_client.codec import Score
 from chaoschain_client.formulas import (
-    HALF, betrayed, boosted, decayed, drawn, held, mean, met, quality, rated, reacted, reaction_kind, strength, times,
-    trust_after_reaction, virality, weight,
+    HALF, betrayed, boosted, decayed, drawn, held, mean, met, quality, rated, reacted, reaction_kind, shuffled, strength,
+    times, trust_after_reaction, virality, weight,
 )
 from chaoschain_client.society import ONE
 from chaoschain_client.tally import decide, tally
@@ -79,6 +81,9 @@ FORMULAS = {
     ),
     "drawn_ordinal": lambda parent, conflict, draw, agents: drawn(
         bytes.fromhex(parent), bytes.fromhex(conflict), draw, agents
+    ),
+    "shuffled_ordinals": lambda parent, conflict, agents: list(
+        islice(shuffled(bytes.fromhex(parent), bytes.fromhex(conflict), agents), 12)
     ),
     "weight": weighed,
     "tally": counted,

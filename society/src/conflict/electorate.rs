@@ -1,4 +1,4 @@
-//! Who may vote on a conflict: everybody eligible, or a sample that is drawn from the block before.
+//! Who may vote on a conflict: everybody eligible, or a sample that is drawn by the hash of the block before.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ use chaoschain_state::control::keys as control_keys;
 use super::weight::{Standing, weight};
 use crate::{Context, keys};
 
-/// The ordinal of draw number `draw` among `agents`, which is not 0.
+/// A number below `agents`, which is not 0: that of draw number `draw`.
 ///
 /// It is the first 8 bytes, big-endian, of the keyed BLAKE3 for `draw` over parent hash, conflict id and number of the
 /// draw (u32, big-endian), modulo `agents`. The remainder favours low ordinals by less than `agents` / 2⁶⁴.
@@ -25,10 +25,25 @@ pub fn drawn_ordinal(parent: &Hash, conflict: &ConflictId, draw: u32, agents: u6
     u64::from_be_bytes(first) % agents
 }
 
+/// The first ordinals of a shuffle of `0..agents`, at most [`CONFLICT_DRAWS_MAX`]: for i = 0, 1, 2 … what is at place i
+/// changes places with what is at place i + [`drawn_ordinal`] of i among the `agents` − i that are left.
+pub fn shuffled_ordinals(parent: Hash, conflict: ConflictId, agents: u64) -> impl Iterator<Item = u64> {
+    // What is no longer at the place of its number.
+    let mut moved = BTreeMap::new();
+    (0..CONFLICT_DRAWS_MAX).map_while(move |draw| {
+        let place = u64::from(draw);
+        let left = agents.checked_sub(place).filter(|left| *left > 0)?;
+        let other = place + drawn_ordinal(&parent, &conflict, draw, left);
+        let here = moved.get(&place).copied().unwrap_or(place);
+        Some(moved.insert(other, here).unwrap_or(other))
+    })
+}
+
 /// The electors of a conflict that opens now, ascending by id, each with its weight.
 ///
-/// Of at most [`CONFLICT_ELECTORS_MAX`] agents all that are eligible; of more, those that up to [`CONFLICT_DRAWS_MAX`]
-/// draws hit, until there are so many. An ordinal that was drawn before is skipped.
+/// Those who are old enough are looked at in a shuffled order, at most [`CONFLICT_DRAWS_MAX`], until
+/// [`CONFLICT_ELECTORS_MAX`] of them are eligible. So of as many as may be looked at, all that are eligible vote where
+/// there are seats for them, and nobody who is too young takes the place of one who is not.
 pub(super) fn electors(
     context: &Context<'_>,
     view: &dyn View,
@@ -37,28 +52,47 @@ pub(super) fn electors(
     parties: &BTreeSet<AgentId>,
 ) -> Vec<Elector> {
     let AgentCount { agents } = view.record(&keys::agent_count()).unwrap_or_default();
+    let parent = context.block.parent;
+    let ordinals: Box<dyn Iterator<Item = u64>> = if context.block.rules >= 2 {
+        Box::new(shuffled_ordinals(parent, *conflict, old_enough(context, view, agents)))
+    } else if agents <= CONFLICT_ELECTORS_MAX as u64 {
+        Box::new(0..agents)
+    } else {
+        // Version 1 draws among all agents; an ordinal that is drawn again counts once.
+        Box::new((0..CONFLICT_DRAWS_MAX).map(|draw| drawn_ordinal(&parent, conflict, draw, agents)))
+    };
     let mut electors = BTreeMap::new();
-    let mut consider = |ordinal: u64| {
+    for ordinal in ordinals {
         if let Some((agent, standing)) = eligible(context, view, ordinal, parties) {
             let weight = weight(strategy, kind, &standing, context.parameters);
             electors.insert(agent, Elector { agent, weight, opinion: None, voided: false });
         }
-        electors.len()
-    };
-    if agents <= CONFLICT_ELECTORS_MAX as u64 {
-        for ordinal in 0..agents {
-            consider(ordinal);
-        }
-    } else {
-        let mut drawn = BTreeSet::new();
-        for draw in 0..CONFLICT_DRAWS_MAX {
-            let ordinal = drawn_ordinal(&context.block.parent, conflict, draw, agents);
-            if drawn.insert(ordinal) && consider(ordinal) == CONFLICT_ELECTORS_MAX {
-                break;
-            }
+        if electors.len() == CONFLICT_ELECTORS_MAX {
+            break;
         }
     }
     electors.into_values().collect()
+}
+
+/// How many agents have been registered for long enough to vote. Ordinals are given in the order of registration and
+/// block time never goes back, so they have the lowest ones.
+fn old_enough(context: &Context<'_>, view: &dyn View, agents: u64) -> u64 {
+    let (mut old, mut end) = (0, agents);
+    while old < end {
+        let middle = old + (end - old) / 2;
+        let found = view.record(&keys::ordinal(middle));
+        let agent = found.and_then(|AgentOrdinal { agent }| view.record::<Agent>(&keys::agent(&agent)));
+        if agent.is_some_and(|agent| is_old_enough(context, &agent)) {
+            old = middle + 1;
+        } else {
+            end = middle;
+        }
+    }
+    old
+}
+
+fn is_old_enough(context: &Context<'_>, agent: &Agent) -> bool {
+    context.now().since(agent.registered_at) >= context.parameters.elector_age_min
 }
 
 /// The agent of an ordinal, if it may vote: active, not suspended, old enough, no party.
@@ -73,8 +107,7 @@ fn eligible(
         return None;
     }
     let agent: Agent = view.record(&keys::agent(&id))?;
-    let age = context.now().since(agent.registered_at);
-    if agent.status != AgentStatus::Active || age < context.parameters.elector_age_min {
+    if agent.status != AgentStatus::Active || !is_old_enough(context, &agent) {
         return None;
     }
     let account: Account = view.record(&control_keys::account(&id))?;

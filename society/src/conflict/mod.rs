@@ -20,7 +20,7 @@ mod settle;
 mod tally;
 mod weight;
 
-pub use electorate::drawn_ordinal;
+pub use electorate::{drawn_ordinal, shuffled_ordinals};
 pub use error::ConflictError;
 pub use tally::{Decision, Tally, agrees, decide, decide_early, tally};
 pub use weight::{Standing, weight};

@@ -7,7 +7,7 @@ use chaoschain_schemas::society::{
     Agent, Alliance, AllianceState, Conflict, ConflictCounts, ConflictKind, ConflictOption, ConflictSubject,
     DueKind, Strategy,
 };
-use chaoschain_schemas::{AgentId, AllianceId, ConflictId};
+use chaoschain_schemas::{AgentId, AllianceId, ConflictId, Timestamp};
 use chaoschain_state::{Changes, View};
 
 use super::ConflictError;
@@ -68,7 +68,13 @@ pub(crate) fn open_alliances(
     let both = [earlier, later];
     let parties: BTreeSet<_> = both.iter().flat_map(|(_, alliance)| alliance.members.clone()).collect();
     let ids = both.each_ref().map(|(id, _)| *id);
-    let conflict = open(context, changes, between(context, ids), &parties);
+    let mut conflict = between(context, ids);
+    if context.block.rules >= 2 {
+        // Decided while the earlier one still has the place that it is about, or the later one would win by waiting.
+        let last = both[0].1.expires_at.0.saturating_sub(1);
+        conflict.deadline = conflict.deadline.min(Timestamp(last));
+    }
+    let conflict = open(context, changes, conflict, &parties);
     for (id, mut alliance) in both {
         alliance.state = AllianceState::Contested;
         alliance.conflict = Some(conflict);

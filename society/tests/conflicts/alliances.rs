@@ -180,8 +180,12 @@ fn short(members: &[Person], hours: u64) -> AllianceFormation {
 
 #[test]
 fn an_alliance_whose_time_is_over_does_not_compete() {
-    for (hours, wins) in [([240, 12], 0), ([12, 240], 1)] {
-        let mut world = society(6, &Parameters::default());
+    let parameters = Parameters::default();
+    for (mut world, hours, wins) in [
+        (society(6, &parameters), [240, 12], 0),
+        (society_of_old(6, &parameters), [240, 12], 0),
+        (society_of_old(6, &parameters), [12, 240], 1),
+    ] {
         let earlier = form(&mut world, short(&[ANA, BOB], hours[0]));
         let later = form(&mut world, short(&[CLEO, BOB], hours[1]));
         let id = alliance(&world, earlier).conflict.unwrap();
@@ -200,10 +204,50 @@ fn an_alliance_whose_time_is_over_does_not_compete() {
     }
 }
 
+/// Whoever waits wins nothing by it: from version 2 on it is decided about the earlier one's place while that lasts.
 #[test]
-fn the_deadline_sees_it_too_and_an_opinion_as_well() {
+fn the_earlier_one_is_decided_about_while_it_lasts() {
+    for (speaking, option, wins, by) in [
+        (&[4, 5][..], 0, 0, DecidedBy::Deadline),
+        (&[4, 5], 1, 1, DecidedBy::Deadline),
+        (&[], 1, 0, DecidedBy::Default),
+    ] {
+        let mut world = society(6, &Parameters::default());
+        let earlier = form(&mut world, short(&[ANA, BOB], 12));
+        world.happen(passed(HOUR));
+        let later = form(&mut world, defence(&[CLEO, BOB]));
+        let id = alliance(&world, earlier).conflict.unwrap();
+        let over = alliance(&world, earlier).expires_at;
+        assert_eq!(conflict(&world, id).deadline.saturating_add(Micros(1)), over);
+        opt(&mut world, id, speaking.iter().copied(), option);
+        assert_eq!(decided(&world, id), None, "two of three are not more than two thirds");
+        world.happen(passed(DAY));
+        world.happen(Given::Block);
+        assert_eq!(decided(&world, id), Some((Some(wins), by)));
+        assert_eq!(outcome(&world, id).competing, [0, 1]);
+        assert_eq!(alliance(&world, earlier).state, AllianceState::Expired, "its time is over by now");
+        let rival = if wins == 1 { AllianceState::Active } else { AllianceState::Dissolved };
+        assert_eq!(alliance(&world, later).state, rival);
+        assert_eq!((counts(&world).open, deadlines(&world)), (0, 0));
+    }
+}
+
+/// Else whoever has a few votes ready could force a decision before anybody else has spoken.
+#[test]
+fn a_short_rival_does_not_hurry_the_vote() {
+    let mut world = society(6, &Parameters::default());
+    let earlier = form(&mut world, defence(&[ANA, BOB]));
+    let mut rival = defence(&[CLEO, BOB]);
+    rival.terms.duration = Micros(5);
+    form(&mut world, rival);
+    let id = alliance(&world, earlier).conflict.unwrap();
+    assert_eq!(conflict(&world, id).deadline, world.now.saturating_add(Micros(DAY)));
+}
+
+#[test]
+fn under_version_1_the_deadline_sees_it_too_and_an_opinion_as_well() {
     let scene = || {
-        let mut world = society(8, &Parameters::default());
+        let mut world = society_of_old(8, &Parameters::default());
         let earlier = form(&mut world, short(&[ANA, BOB], 12));
         form(&mut world, defence(&[CLEO, BOB]));
         let id = alliance(&world, earlier).conflict.unwrap();
@@ -220,8 +264,8 @@ fn the_deadline_sees_it_too_and_an_opinion_as_well() {
 }
 
 #[test]
-fn it_lapses_when_the_time_of_both_is_over() {
-    let mut world = society(6, &Parameters::default());
+fn under_version_1_it_lapses_when_the_time_of_both_is_over() {
+    let mut world = society_of_old(6, &Parameters::default());
     let earlier = form(&mut world, short(&[ANA, BOB], 12));
     let later = form(&mut world, short(&[CLEO, BOB], 13));
     let id = alliance(&world, earlier).conflict.unwrap();

@@ -6,7 +6,7 @@ use chaoschain_schemas::control::Role;
 use chaoschain_schemas::limits::{CONFLICT_DRAWS_MAX, CONFLICT_ELECTORS_MAX};
 use chaoschain_schemas::society::{AgentStatus, Elector, Parameters, Personality, StatusUpdate};
 use chaoschain_schemas::{AgentId, ConflictId, Hash, Micros};
-use chaoschain_society::conflict::drawn_ordinal;
+use chaoschain_society::conflict::{drawn_ordinal, shuffled_ordinals};
 use proptest::prelude::*;
 
 use crate::scene::*;
@@ -59,42 +59,72 @@ fn everybody_votes_up_to_the_bound_and_a_sample_beyond() {
     }
 }
 
-/// The sample again, from what is public: parent hash, conflict id, and who has which ordinal.
-fn drawn(parent: &Hash, id: &ConflictId, people: u64) -> Vec<AgentId> {
-    let mut ordinals = BTreeSet::new();
-    let mut chosen = Vec::new();
-    for draw in 0..CONFLICT_DRAWS_MAX {
-        let ordinal = drawn_ordinal(parent, id, draw, people);
-        let person = Person(ordinal + 1);
-        if ordinals.insert(ordinal) && ![ANA, BOB].contains(&person) && chosen.len() < CONFLICT_ELECTORS_MAX {
-            chosen.push(person.id());
+/// The sample again, from what is public: the ordinals in the order in which they are looked at, and who has which.
+fn sample(ordinals: &[u64]) -> Vec<AgentId> {
+    let mut chosen = BTreeSet::new();
+    for person in ordinals.iter().map(|ordinal| Person(ordinal + 1)) {
+        if ![ANA, BOB].contains(&person) && chosen.len() < CONFLICT_ELECTORS_MAX {
+            chosen.insert(person.id());
         }
     }
-    chosen.sort();
-    chosen
+    chosen.into_iter().collect()
 }
 
 #[test]
 fn the_sample_follows_from_parent_and_conflict() {
     let mut samples = BTreeSet::new();
     for parent in [[3; 32], [4; 32]].map(Hash::new) {
-        let again = || {
-            let mut world = society(200, &Parameters::default());
-            world.parent = parent;
-            let id = contested(&mut world);
-            (electors(&world, id), id)
-        };
-        let (got, id) = again();
-        assert_eq!(again(), (got.clone(), id), "it is the same every time");
-        assert_eq!(got, drawn(&parent, &id, 200));
-        samples.insert(got);
+        for (rules, society) in [(1, society_of_old as fn(u64, &Parameters) -> World), (2, society)] {
+            let again = || {
+                let mut world = society(200, &Parameters::default());
+                world.parent = parent;
+                let id = contested(&mut world);
+                (electors(&world, id), id)
+            };
+            let (got, id) = again();
+            assert_eq!(again(), (got.clone(), id), "it is the same every time");
+            let ordinals: Vec<_> = if rules == 1 {
+                (0..CONFLICT_DRAWS_MAX).map(|draw| drawn_ordinal(&parent, &id, draw, 200)).collect()
+            } else {
+                shuffled_ordinals(parent, id, 200).collect()
+            };
+            assert_eq!(got, sample(&ordinals));
+            samples.insert(got);
+        }
     }
-    assert_eq!(samples.len(), 2, "another parent, another sample");
+    assert_eq!(samples.len(), 4, "another parent, another sample; other rules as well");
+}
+
+/// Whoever is too young to vote takes nobody's place: however many register at once, those who may vote do.
+#[test]
+fn newcomers_push_nobody_out() {
+    let mut world = society(23, &Parameters::default());
+    for person in (24..=2000).map(Person) {
+        world.happen(registered(person));
+    }
+    let id = contested(&mut world);
+    let mut want: Vec<_> = (3..=23).map(|person| Person(person).id()).collect();
+    want.sort();
+    assert_eq!(electors(&world, id), want);
+}
+
+/// As many as may be looked at are all looked at, so that nobody is left out while there are seats.
+#[test]
+fn all_who_may_vote_do_where_there_are_seats() {
+    let mut world = society(u64::from(CONFLICT_DRAWS_MAX), &Parameters::default());
+    let voting = CONFLICT_ELECTORS_MAX as u64;
+    for person in (3 + voting..=u64::from(CONFLICT_DRAWS_MAX)).map(Person) {
+        profile(&mut world, person, |agent| agent.status = AgentStatus::Inactive);
+    }
+    let id = contested(&mut world);
+    let mut want: Vec<_> = (3..3 + voting).map(|person| Person(person).id()).collect();
+    want.sort();
+    assert_eq!(electors(&world, id), want);
 }
 
 #[test]
-fn draws_end_where_few_are_eligible() {
-    let mut world = society(300, &Parameters::default());
+fn under_version_1_draws_end_where_few_are_eligible() {
+    let mut world = society_of_old(300, &Parameters::default());
     for person in (11..=300).map(Person) {
         profile(&mut world, person, |agent| agent.status = AgentStatus::Inactive);
     }
@@ -111,14 +141,6 @@ fn draws_end_where_few_are_eligible() {
 fn drawn_without_end(parent: &Hash, id: &ConflictId, people: u64) -> Vec<AgentId> {
     let hits = (0..CONFLICT_DRAWS_MAX).map(|draw| drawn_ordinal(parent, id, draw, people));
     hits.map(|ordinal| Person(ordinal + 1).id()).collect::<BTreeSet<_>>().into_iter().collect()
-}
-
-/// The vector of docs/domain.md, for whoever draws in another language.
-#[test]
-fn the_documented_draw() {
-    let (parent, id) = (Hash::new([0x11; 32]), ConflictId::new([0x22; 32]));
-    let draws: Vec<_> = (0..8).map(|draw| drawn_ordinal(&parent, &id, draw, 1_000)).collect();
-    assert_eq!(draws, [457, 747, 61, 544, 909, 966, 614, 666]);
 }
 
 /// Opinions, ratings, shifts and departures after the opening move no weight and no name.
@@ -153,5 +175,15 @@ proptest! {
         let drawn = |agents| drawn_ordinal(&Hash::new(parent), &ConflictId::new(id), draw, agents);
         prop_assert!(drawn(agents) < agents);
         prop_assert_eq!(drawn(1), 0);
+    }
+
+    /// A shuffle has every number once, as far as it goes.
+    #[test]
+    fn a_shuffle_has_everybody_once(parent: [u8; 32], id: [u8; 32], agents in 0..3000u64) {
+        let ordinals: Vec<_> = shuffled_ordinals(Hash::new(parent), ConflictId::new(id), agents).collect();
+        let different: BTreeSet<_> = ordinals.iter().copied().collect();
+        prop_assert_eq!(ordinals.len() as u64, agents.min(CONFLICT_DRAWS_MAX.into()));
+        prop_assert_eq!(different.len(), ordinals.len());
+        prop_assert!(different.last().is_none_or(|last| *last < agents));
     }
 }

@@ -18,7 +18,15 @@ pub(crate) const DAY: u64 = 24 * HOUR;
 
 /// `Person(1)` to `Person(people)`, all of them old enough to vote.
 pub(crate) fn society(people: u64, parameters: &Parameters) -> World {
-    let mut world = World::new(parameters);
+    peopled(World::new(parameters), people)
+}
+
+/// The same under version 1 of the rules.
+pub(crate) fn society_of_old(people: u64, parameters: &Parameters) -> World {
+    peopled(World::under(1, parameters), people)
+}
+
+fn peopled(mut world: World, people: u64) -> World {
     for person in (1..=people).map(Person) {
         world.happen(registered(person));
     }

@@ -92,6 +92,16 @@ def drawn(parent, conflict, number, agents):
     return int.from_bytes(found[:8], "big") % agents
 
 
+def shuffled(parent, conflict, agents):
+    """The ordinals of agents in the order in which they are looked at as electors: a shuffle, as far as it goes."""
+    moved = {}
+    for place in range(min(agents, 1024)):
+        other = place + drawn(parent, conflict, place, agents - place)
+        here = moved.get(place, place)
+        yield moved.get(other, other)
+        moved[other] = here
+
+
 def weight(strategy, personality_weight, reputation, influence, cap):
     """An elector's weight; voting power is part of the influence."""
     if strategy == "SocialInfluence":
