@@ -18,7 +18,7 @@ pub(crate) struct Output {
 impl Output {
     /// Prints a result: `json` for programs, `text` for people.
     pub(crate) fn print(self, json: &Json, text: impl FnOnce() -> String) {
-        let text = if self.json { json.to_string() } else { text() };
+        let text = if self.json { json.to_string() } else { harmless(text()) };
         // A reader that has gone away is no failure of the command.
         let _ = writeln!(std::io::stdout().lock(), "{}", text.trim_end());
     }
@@ -33,10 +33,31 @@ impl Output {
         let text = if self.json {
             serde_json::to_string(error).unwrap_or_else(|_| error.to_string())
         } else {
-            error.to_string()
+            harmless(error.to_string())
         };
         let _ = writeln!(std::io::stderr().lock(), "{text}");
     }
+}
+
+/// Text with what a terminal would obey written out: it may hold what strangers have put on a chain, or what another node
+/// answers.
+fn harmless(text: String) -> String {
+    let obeyed = |char: char| {
+        (char.is_control() && char != '\n' && char != '\t')
+            || matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !text.contains(obeyed) {
+        return text;
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for char in text.chars() {
+        if obeyed(char) {
+            shown.extend(char.escape_unicode());
+        } else {
+            shown.push(char);
+        }
+    }
+    shown
 }
 
 /// JSON as lines for people: one field a line, lists of like objects as tables, times with their date.
@@ -160,6 +181,13 @@ mod tests {
         assert_eq!(utc(951_782_399_000_000), "2000-02-28 23:59:59 UTC");
         assert_eq!(utc(951_868_800_000_000), "2000-03-01 00:00:00 UTC");
         assert_eq!(utc(1_289_241_911_728_360), "2010-11-08 18:45:11 UTC");
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_written_out() {
+        assert_eq!(harmless("a\tb\nc é\n".into()), "a\tb\nc é\n");
+        let shown = harmless("\u{1b}[2J\u{9b}1m\rok\u{202e}".into());
+        assert_eq!(shown, r"\u{1b}[2J\u{9b}1m\u{d}ok\u{202e}");
     }
 
     #[test]

@@ -181,7 +181,8 @@ impl Diverged {
     fn weighed(&self, projection: &Projection) -> Weighed {
         self.verdict.with(|| {
             let of_line = |hash: &Hash| lock(&self.line).contains(hash);
-            let (attested, total) = projection.attestations().weight_of(&of_line);
+            let height = self.divergence.header.height;
+            let (attested, total) = projection.attestations().weight_of(height, &of_line);
             Weighed { attested, total }
         })
     }

@@ -267,9 +267,10 @@ fn people(whole: &Json, report: &Report, out: Option<&Path>) -> String {
              computed wrong, or both nodes did, as two of one build would\n"
         ),
         Found::NotYet { behind, height } => format!("{behind} does not have block {height} yet\n"),
-        Found::Forked { height, our_hash, their_hash, .. } => {
-            format!("other blocks from height {height} on\n  ours    {our_hash}\n  theirs  {their_hash}\n")
-        }
+        Found::Forked { height, ours, our_hash, theirs, their_hash } => format!(
+            "other blocks from height {height} on\n  ours    {our_hash}, signed with {}\n  theirs  {their_hash}, signed with {}\n",
+            ours.key, theirs.key
+        ),
         Found::Diverged(diverged) => states(whole, report, diverged),
     };
     let written = out.map(|file| format!("the whole report is in {}\n", file.display())).unwrap_or_default();

@@ -237,11 +237,11 @@ fn equivocation(proof: &VerifiedEquivocation) -> Outcome<Json> {
 }
 
 fn fork(proof: &VerifiedFork) -> Outcome<Json> {
-    let VerifiedFork { height, ours, theirs, agreement } = proof;
-    if agreement.is_none() && !ours.trusted && !theirs.trusted {
+    let VerifiedFork { height, ours, theirs, agreement, by_producer } = proof;
+    if !by_producer {
         let message = format!(
-            "both blocks of height {height} are signed with {}, but the trust file has no such producer, and nothing else in it \
-             vouches for either: anyone can sign that",
+            "both blocks of height {height} are signed with {}, but the trust file has no such producer, and no block that it \
+             vouches for names that key's account: anyone can sign that",
             ours.key
         );
         return Err(untrusted(message, "add the producer's key to the trust file, if it is one"));

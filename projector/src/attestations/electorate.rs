@@ -60,6 +60,11 @@ impl Span {
     pub(super) fn within(&self, height: Height) -> Option<Height> {
         (height >= self.electorate.since).then(|| height.min(self.until))
     }
+
+    /// Whether the block at `height` is one of those that this set decides about.
+    pub(super) fn decides(&self, height: Height) -> bool {
+        self.electorate.since <= height && height <= self.until
+    }
 }
 
 /// The sets that still matter, oldest first.

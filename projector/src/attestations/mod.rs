@@ -227,11 +227,11 @@ impl Attestations {
         self.known().tracker.covering(height).map(|(_, word)| word.signed.clone()).collect()
     }
 
-    /// The weight of the validators that have attested a header that `is_one`, whether or not this node has the block, and
-    /// the weight of all; by the set of validators of those headers' heights.
-    pub(crate) fn weight_of(&self, is_one: &dyn Fn(&Hash) -> bool) -> (u64, u64) {
+    /// Of the set of validators that decides about the block at `height`: the weight of those who have attested a header
+    /// that `is_one`, whether or not this node has the block, and the weight of all.
+    pub(crate) fn weight_of(&self, height: Height, is_one: &dyn Fn(&Hash) -> bool) -> (u64, u64) {
         let known = self.known();
-        known.tracker.weight_of(&known.electorates, is_one)
+        known.tracker.weight_of(&known.electorates, height, is_one)
     }
 
     /// A proof that the block at `height` is final; `None` while it is not. Reads the disk.

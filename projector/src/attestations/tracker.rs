@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use chaoschain_schemas::{AccountId, EquivocationProof, Hash, Height, SignedAttestation};
 
-use super::electorate::{Electorates, Member, Span};
+use super::electorate::{Electorates, Member};
 use super::weights::{Share, highest};
 
 /// How many attestations of a validator are kept at or below the head, to tell equivocation; the newest stay.
@@ -161,7 +161,8 @@ impl Tracker {
                 ours.extend(voice.newest_on_chain.as_ref().and_then(|word| spoken(word.height)));
                 any.extend(voice.newest().and_then(spoken));
                 let settled = voice.newest_settled().filter(|settled| !settled.on_chain);
-                if settled.is_some_and(|settled| span.within(settled.word.height).is_some()) {
+                // Another header above this set's heights does not contradict what it says of them.
+                if settled.is_some_and(|settled| span.decides(settled.word.height)) {
                     against = against.saturating_add(*weight);
                 }
             }
@@ -197,22 +198,24 @@ impl Tracker {
         newest.or_else(|| voice.ahead.values().next_back().map(|word| (word, false)))
     }
 
-    /// The weight of the validators that have attested a header that `is_one`, as far as their words are kept, and the
-    /// weight of all: of the set of which the greatest share has. Words count by the set of their height.
-    pub(super) fn weight_of(&self, electorates: &Electorates, is_one: &dyn Fn(&Hash) -> bool) -> (u64, u64) {
-        let said = |voice: &Voice, span: &Span| {
+    /// Of the set that decides about the block at `height`: the weight of those who have attested a header that `is_one`,
+    /// at that height or above and as far as their words are kept, and the weight of all.
+    pub(super) fn weight_of(
+        &self,
+        electorates: &Electorates,
+        height: Height,
+        is_one: &dyn Fn(&Hash) -> bool,
+    ) -> (u64, u64) {
+        let Some(span) = electorates.spans().iter().find(|span| span.decides(height)) else { return (0, 0) };
+        let said = |voice: &Voice| {
             let settled = voice.settled.values().map(|settled| &settled.word);
             let mut words = settled.chain(voice.ahead.values());
-            words.any(|word| span.within(word.height).is_some() && is_one(&word.header_hash))
+            words.any(|word| word.height >= height && is_one(&word.header_hash))
         };
-        let weights = electorates.spans().iter().map(|span| {
-            let members = self.counted().filter(|(_, voice)| said(voice, span));
-            let members = members.filter_map(|(account, _)| span.electorate.members.get(account));
-            let weight = members.fold(0, |sum: u64, member| sum.saturating_add(member.weight));
-            (weight, span.electorate.total)
-        });
-        let share = |(weight, _): (u64, u64), (_, total): (u64, u64)| u128::from(weight) * u128::from(total);
-        weights.max_by(|a, b| share(*a, *b).cmp(&share(*b, *a))).unwrap_or_default()
+        let members = self.counted().filter(|(_, voice)| said(voice));
+        let members = members.filter_map(|(account, _)| span.electorate.members.get(account));
+        let weight = members.fold(0, |sum: u64, member| sum.saturating_add(member.weight));
+        (weight, span.electorate.total)
     }
 
     fn counted(&self) -> impl Iterator<Item = (&AccountId, &Voice)> {
@@ -390,12 +393,14 @@ mod tests {
         });
         let any_of = |hashes: &[u8]| {
             tracker
-                .weight_of(&electorate, &|hash| hashes.iter().any(|header| *hash == Hash::new([*header; 32])))
+                .weight_of(&electorate, Height(2), &|hash| {
+                    hashes.iter().any(|header| *hash == Hash::new([*header; 32]))
+                })
                 .0
         };
         assert_eq!([any_of(&[7, 8]), any_of(&[9]), any_of(&[0]), any_of(&[1]), any_of(&[])], [3, 4, 1, 0, 0]);
         tracker.condemn(account(0));
-        assert_eq!(tracker.weight_of(&electorate, &|_| true), (6, 15));
+        assert_eq!(tracker.weight_of(&electorate, Height(2), &|_| true), (6, 15));
     }
 
     /// Validator 0 leaves and 2 comes with block 1: each is weighed among those of its time.
@@ -409,13 +414,17 @@ mod tests {
                 tracker.hear(place, account(validator), word(validator, height, header));
             }
         });
-        let of = |header: u8| tracker.weight_of(&electorates, &|hash| *hash == Hash::new([header; 32]));
-        assert_eq!(of(7), (3, 4), "the old set's");
-        assert_eq!(of(6), (5, 6), "the new set's");
-        // A word on a block of the new set is one on those before, for who is in the old set.
-        assert_eq!(of(8), (4, 4));
-        // Nobody of the set of that height has said it.
-        assert_eq!(of(9).0, 0);
+        let of = |height: u64, header: u8| {
+            tracker.weight_of(&electorates, Height(height), &|hash| *hash == Hash::new([header; 32]))
+        };
+        assert_eq!(of(1, 7), (3, 4), "the old set's");
+        assert_eq!(of(2, 6), (5, 6), "the new set's");
+        // A word on a block of the new set is one on those before, for who is in the old set; about its own block
+        // the old set has nothing to say any more.
+        assert_eq!(of(1, 8), (4, 4));
+        assert_eq!(of(2, 8), (1, 6));
+        // Nobody of the set of that height has said it, and a word on a block is none on those after it.
+        assert_eq!([of(1, 9), of(2, 7)], [(0, 4), (0, 6)]);
     }
 
     #[test]

@@ -52,7 +52,7 @@ impl<'a> Counted<'a> {
     pub(super) fn point(&mut self, side: Side) -> Result<TreePoint, DiffError> {
         let point = self.ask(side, || "where it stands".into(), |node| node.point())?;
         self.chain = point.chain;
-        if point.diverged.is_some_and(|diverged| diverged != point.height.next()) {
+        if point.diverged.is_some_and(|diverged| diverged.0.checked_sub(1) != Some(point.height.0)) {
             return Err(lied(side, "it has stopped at a block that is not its next one"));
         }
         Ok(point)

@@ -305,11 +305,17 @@ pub fn compare_within(
     Ok(Report { chain: our_point.chain, ours: our_point, theirs: their_point, found, requests, bytes })
 }
 
+/// What a node cannot have come to: it would have stopped there.
+const UNCOMMITTED: &str = "it has folded a block, and shows other roots than its header has";
+
 /// A block that both have folded. It is no failure that one keeps its state no longer.
 fn settled(nodes: &mut Counted<'_>, height: Height, hash: Hash) -> Result<Found, DiffError> {
     let mut both = Vec::new();
     for side in [Side::Ours, Side::Theirs] {
         match nodes.roots(side, height, hash) {
+            Ok((header, roots)) if !is_committed(&header, &roots) => {
+                return Err(lied(side, UNCOMMITTED));
+            }
             Ok(roots) => both.push(roots),
             Err(error) => {
                 Unnamed::by(error)?;
@@ -333,6 +339,9 @@ fn disputed(
         match nodes.roots(side, height, hash) {
             Ok((header, roots)) if stopped && is_committed(&header, &roots) => {
                 return Err(lied(side, "it has stopped at a block, and computed what its header says"));
+            }
+            Ok((header, roots)) if !stopped && !is_committed(&header, &roots) => {
+                return Err(lied(side, UNCOMMITTED));
             }
             Ok(roots) => both.push(roots),
             Err(error) if stopped => return Err(error),

@@ -39,7 +39,7 @@ pub struct VerifiedEquivocation {
 /// # What it does not say
 /// That the producer did wrong: a block that lost its place in the log is orphaned, and another takes its height. Which of
 /// the two is history: the file's maker says it was `ours`; only [`VerifiedFork::agreement`] of more than a producer shows it.
-/// Anything at all, if neither key is trusted ([`ForkSide::trusted`]): anyone can make such a pair with a key of their own.
+/// Anything at all, unless [`VerifiedFork::by_producer`]: anyone can make such a pair with a key of their own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedFork {
     /// The height.
@@ -50,6 +50,13 @@ pub struct VerifiedFork {
     pub theirs: ForkSide,
     /// Why `ours` is believed to be of the chain; `None` if nothing trusted vouches for it.
     pub agreement: Option<Agreement>,
+    /// Whether a producer has signed both, as far as trust goes: a trusted one, or the one that a believed `ours` names. A
+    /// header is believed by its hash, whoever signed it: without this, anyone can have signed both, also a header that is
+    /// final.
+    ///
+    /// A producer's account has the hash of its first key as id. Of one that has rotated its key, the new one has to be
+    /// among the trusted.
+    pub by_producer: bool,
 }
 
 /// One of two headers of a height.
@@ -137,7 +144,9 @@ pub fn verify_fork(
         ) => None,
         Err(error) => return Err(error),
     };
-    Ok(VerifiedFork { height, ours, theirs, agreement })
+    let is_named = || AccountId::from_first_key(&ours.key) == ours.header.producer;
+    let by_producer = ours.trusted || theirs.trusted || (agreement.is_some() && is_named());
+    Ok(VerifiedFork { height, ours, theirs, agreement, by_producer })
 }
 
 fn side(signed: &SignedHeader, trust: &Trust) -> Result<ForkSide, VerifyError> {

@@ -40,6 +40,7 @@ fn state(content: &Content) -> Arc<StateVersion> {
 /// What a node that lies says wrongly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lie {
+    Place,
     Header,
     Roots,
     OtherState,
@@ -101,12 +102,17 @@ impl Peer for Memory {
     fn point(&mut self) -> Result<TreePoint, PeerError> {
         self.asked += 1;
         let head = self.heads.last().unwrap();
+        let lies = self.lie == Some(Lie::Place);
         Ok(TreePoint {
             chain: CHAIN,
-            height: head.height(),
+            height: if lies { Height(u64::MAX) } else { head.height() },
             header_hash: head.hash,
             finalized: None,
-            diverged: self.diverged.as_ref().map(|_| head.height().next()),
+            diverged: if lies {
+                Some(Height(1))
+            } else {
+                self.diverged.as_ref().map(|_| head.height().next())
+            },
             divergence: serde_json::Value::Null,
         })
     }
@@ -310,6 +316,7 @@ fn a_lying_peer_is_caught() {
     let heads = chain(3, &state(&right), UNMARKED);
     let ours = Memory::stopped(heads.clone(), state(&wrong));
     for lie in [
+        Lie::Place,
         Lie::Header,
         Lie::Roots,
         Lie::OtherState,
@@ -326,8 +333,16 @@ fn a_lying_peer_is_caught() {
     assert!(compare(&mut ours.clone(), &mut Memory::of(heads.clone())).is_ok());
     // One that says that it computed otherwise, and shows what the header says.
     let mut liar = Memory::stopped(heads.clone(), Arc::clone(&heads[2].state));
-    let error = compare(&mut liar, &mut Memory::of(heads)).unwrap_err();
+    let error = compare(&mut liar, &mut Memory::of(heads.clone())).unwrap_err();
     assert!(matches!(error, DiffError::Lied { side: Side::Ours, .. }), "{error:?}");
+    // One that says that it folded a block, and shows what the header does not say: beside one that did fold it, and beside
+    // one that has stopped there.
+    let mut liar = Memory::of(heads.clone());
+    liar.heads.last_mut().unwrap().state = state(&Content::new());
+    for mut honest in [Memory::of(heads), ours] {
+        let error = compare(&mut honest, &mut liar.clone()).unwrap_err();
+        assert!(matches!(error, DiffError::Lied { side: Side::Theirs, .. }), "{error:?}");
+    }
 }
 
 /// Of a state that is not kept any more the headers still tell which sub-trees differ.

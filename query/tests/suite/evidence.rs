@@ -91,17 +91,37 @@ fn two_blocks_at_one_height_are_a_fork() {
     let finality = FinalityProof { attested: vec![headers.attested(4, ALL, 4)] };
     let verified = verify_fork(&same_key, Some(&finality), &council(WEIGHTS)).unwrap();
     assert_eq!(verified.agreement, Some(Agreement::Finalized { weight: 6, total: 6 }));
-    assert!(!verified.ours.trusted);
+    // The header that is final names the account of the key that signed both.
+    assert!(!verified.ours.trusted && verified.by_producer);
     let swapped = ForkProof { ours: same_key.theirs.clone(), theirs: same_key.ours.clone() };
     let refused = verify_fork(&swapped, Some(&finality), &council(WEIGHTS)).unwrap_err();
     assert_eq!(refused.code(), "finality_not_descendant");
     // A pair that anyone could have made says of itself that nobody trusted made it.
     let verified = verify_fork(&same_key, None, &council(WEIGHTS)).unwrap();
     assert!(!verified.ours.trusted && !verified.theirs.trusted && verified.agreement.is_none());
+    assert!(!verified.by_producer);
     // Two producers, both trusted.
     let two = fork(&headers, &stranger, later);
     let both = Trust::in_producers(CHAIN, vec![producer().public(), stranger.public()]);
     assert!(verify_fork(&two, None, &both).is_ok());
+}
+
+/// Finality and a pin vouch for a header's bytes, and anyone can sign those once more, beside a header of their own making.
+#[test]
+fn a_pair_that_a_stranger_signed_is_no_producers() {
+    let headers = Headers::new(6);
+    let stranger = SecretKey::from_seed(&[77; 32]);
+    let later = |header: &mut chaoschain_schemas::Header| header.timestamp.0 += 1;
+    let made = fork(&headers, &stranger, later);
+    let forged = ForkProof { ours: resigned(&headers.heads[4].header, &stranger), ..made };
+    let finality = FinalityProof { attested: vec![headers.attested(4, ALL, 4)] };
+    let pinned = Trust { header: Some(headers.heads[4].hash), ..trust() };
+    let both = Trust { producers: trust().producers, ..council(WEIGHTS) };
+    for (finality, trust) in [(Some(&finality), council(WEIGHTS)), (Some(&finality), both), (None, pinned)] {
+        let verified = verify_fork(&forged, finality, &trust).unwrap();
+        assert!(verified.agreement.is_some(), "the header itself is believed");
+        assert!(!verified.by_producer && !verified.ours.trusted && !verified.theirs.trusted);
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use super::{READS, keys, kind_spec};
 use crate::domain::{Machine, ReadError};
 use crate::key::{CONTROL, Key};
-use crate::view::View;
+use crate::view::{Fault, View};
 
 /// A payload as JSON, the kernel's or the domain's. Parameters that this build cannot read, of rules that it may not know,
 /// are shown as base64.
@@ -102,8 +102,14 @@ pub fn read(
     now: Timestamp,
     view: &dyn View,
 ) -> Result<Json, ReadError> {
-    let show =
-        |key: Key| view.get(&key).and_then(|value| record_to_json(machine, &key, &value)).unwrap_or_default();
+    let show = |key: Key| {
+        let Some(value) = view.get(&key) else { return Json::Null };
+        record_to_json(machine, &key, &value).unwrap_or_else(|| {
+            // What is there and cannot be read is not absent.
+            view.note(Fault::Corrupt(Box::new(key), "it is no record of its kind".into()));
+            Json::Null
+        })
+    };
     let spec = READS.iter().chain(machine.reads()).find(|spec| spec.name == name);
     let spec = spec.ok_or_else(|| ReadError::Unknown(name.to_owned()))?;
     if spec.arguments.len() != arguments.len() {
