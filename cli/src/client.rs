@@ -67,6 +67,14 @@ impl Client {
         }
     }
 
+    /// The same of a node that has to answer within `within`. Services on NATS have a time of their own.
+    pub(crate) fn get_within<T: DeserializeOwned>(&self, path: &str, within: Duration) -> Outcome<T> {
+        match self {
+            Self::Http(node) => node.get_within(path, ANSWER_BYTES_MAX, within),
+            Self::Nats(services) => services.get(path),
+        }
+    }
+
     /// Reads bytes from `path`.
     pub(crate) fn get_bytes(&self, path: &str) -> Outcome<Vec<u8>> {
         match self {

@@ -5,9 +5,10 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use chaoschain_events::log::{AppendError, Entry, EventLog, ReadLimits};
+use bytes::Bytes;
+use chaoschain_events::log::{AppendError, Entry, EventLog, LogError, ReadLimits};
 use chaoschain_events::signature::SecretKey;
 use chaoschain_schemas::{AccountId, Sequence};
 use futures::future::BoxFuture;
@@ -31,6 +32,9 @@ use crate::simulate::{Options, SimulatedBlock, Simulation};
 const SEED_DEFAULT: &str = "simulate";
 /// How many blocks are on their way to the log while the next one is made.
 const IN_FLIGHT_MAX: usize = 8;
+/// How long a block is sent again that the log may not have taken: it may be choosing a leader.
+const APPEND_PATIENCE: Duration = Duration::from_mins(1);
+const APPEND_RETRY: Duration = Duration::from_millis(250);
 
 /// Make a chain of a society that lives by itself
 #[derive(Debug, clap::Args)]
@@ -78,9 +82,10 @@ pub(crate) fn run(run: &Run<'_>, args: &Args) -> Outcome {
     let mut simulation = Simulation::new(&options)?;
     let runtime = runtime()?;
     let found = runtime.block_on(async {
+        let stop = stop_signal()?;
         preflight(&config).await?;
         let (home, dir) = open(run, &config, args, &simulation).await?;
-        let written = write(&*home.log, &mut simulation, args.events).await;
+        let written = write(&*home.log, &mut simulation, args.events, &stop).await;
         home.close().await;
         written.map(|found| (found, dir))
     });
@@ -143,28 +148,32 @@ async fn make(
 }
 
 /// Brings the log to where the society comes to; answers how many of its blocks were there already.
-async fn write(log: &dyn EventLog, simulation: &mut Simulation, events: u64) -> Outcome<u64> {
-    let stop = stop_signal()?;
+async fn write(
+    log: &dyn EventLog,
+    simulation: &mut Simulation,
+    events: u64,
+    stop: &watch::Receiver<bool>,
+) -> Outcome<u64> {
     let progress = Progress::start("simulating", events);
     let tip = log.tip().await?;
     let mut there = There { log, tip, next: Sequence(2), read: VecDeque::new(), found: 0 };
-    let mut in_flight: VecDeque<BoxFuture<'static, Result<Sequence, AppendError>>> = VecDeque::new();
+    let mut in_flight = VecDeque::new();
     let mut done = 0;
-    while let Some(block) = next(simulation, &stop)? {
+    while let Some(block) = next(simulation, stop)? {
         done += u64::from(block.events);
         progress.at(done);
         if there.holds(&block).await? {
             continue;
         }
-        in_flight.push_back(log.append(Sequence(block.height.0), block.message));
+        in_flight.push_back(InFlight::start(log, block));
         while in_flight.len() > IN_FLIGHT_MAX {
             if let Some(oldest) = in_flight.pop_front() {
-                oldest.await?;
+                oldest.land(log).await?;
             }
         }
     }
-    for appended in in_flight {
-        appended.await?;
+    for block in in_flight {
+        block.land(log).await?;
     }
     if there.more().await?.is_none() {
         return Ok(there.found);
@@ -186,6 +195,55 @@ fn next(simulation: &mut Simulation, stop: &watch::Receiver<bool>) -> Outcome<Op
             .hint("the same command goes on from there"));
     }
     simulation.next_block()
+}
+
+/// A block on its way to the log.
+struct InFlight {
+    expected_tip: Sequence,
+    message: Bytes,
+    appended: BoxFuture<'static, Result<Sequence, AppendError>>,
+}
+
+impl InFlight {
+    fn start(log: &dyn EventLog, block: SimulatedBlock) -> Self {
+        let (expected_tip, message) = (Sequence(block.height.0), block.message);
+        let appended = log.append(expected_tip, message.clone());
+        Self { expected_tip, message, appended }
+    }
+
+    /// Answers when the log has the block: one that it may not have taken, or that came before one it did not take, is
+    /// looked for there and sent again.
+    async fn land(self, log: &dyn EventLog) -> Outcome {
+        let Self { expected_tip, message, appended } = self;
+        let (started, place) = (Instant::now(), expected_tip.next());
+        let one = ReadLimits { messages: 1, ..ReadLimits::default() };
+        let mut outcome = appended.await;
+        while let Err(error) = outcome {
+            let may_pass = matches!(
+                error,
+                AppendError::Unavailable { .. }
+                    | AppendError::Unclear { .. }
+                    | AppendError::Busy { .. }
+                    | AppendError::TipMoved { .. }
+            );
+            if !may_pass || started.elapsed() > APPEND_PATIENCE {
+                return Err(error.into());
+            }
+            tracing::info!(%error, %place, "a block was not taken yet");
+            match log.read(place, one).await {
+                Ok(there) => match there.first() {
+                    Some(entry) if entry.sequence == place && entry.message == message => return Ok(()),
+                    Some(_) => return Err(error.into()),
+                    None => {}
+                },
+                Err(LogError::Unavailable { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+            tokio::time::sleep(APPEND_RETRY).await;
+            outcome = log.append(expected_tip, message.clone()).await;
+        }
+        Ok(())
+    }
 }
 
 /// What the log held when it was opened.

@@ -1,6 +1,7 @@
 //! `status`: how a node is doing.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use chaoschain_schemas::Header;
 use serde_json::{Value as Json, json};
@@ -13,6 +14,9 @@ use crate::error::{CliError, Exit, Outcome};
 use crate::log_home::open_any_log;
 use crate::node::{log_is_behind, runtime};
 use crate::output::human;
+
+/// How long a node may take to say how it is doing: it has nothing to wait for, unless it hangs.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Show how a node is doing, or what a stopped node's directory holds
 #[derive(Debug, clap::Args)]
@@ -43,7 +47,7 @@ pub(crate) fn run(run: &Run<'_>, args: &Args) -> Outcome {
     }
     let client = Client::new(&config)?;
     let mut status = json!({ "node": config.node });
-    let node: Json = client.get("/v1/node")?;
+    let node: Json = client.get_within("/v1/node", PATIENCE)?;
     if let (Some(whole), Some(node)) = (status.as_object_mut(), node.as_object()) {
         whole.extend(node.clone());
     }

@@ -22,6 +22,8 @@ use crate::error::{CliError, Exit, Outcome};
 use crate::keyfile::{self, Signer};
 use crate::output::human;
 
+/// How long a transition may wait for a block where nothing is said and the chain allows as much.
+const VALID_FOR: Micros = Micros::from_secs(5 * 60);
 /// How often a transition is signed at most, when block time runs away from it.
 const SIGNINGS_MAX: usize = 3;
 
@@ -67,9 +69,9 @@ pub(crate) struct Args {
     /// What must hold: SUBTREE/KEYHEX=VALUEHASH, or SUBTREE/KEYHEX=absent; may be repeated
     #[arg(long, value_name = "EXPECTATION")]
     expect: Vec<String>,
-    /// How long it may wait for a block: 30s, 5m, 1h
-    #[arg(long, value_name = "SPAN", default_value = "5m", value_parser = span)]
-    valid_for: Duration,
+    /// How long it may wait for a block: 30s, 5m, 1h [default: 5m, or the most that the chain allows]
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    valid_for: Option<Duration>,
     /// When the thing happened, microseconds since the Unix epoch
     #[arg(long, value_name = "MICROS")]
     occurred_at: Option<u64>,
@@ -255,7 +257,7 @@ fn body(
         author: author.account,
         lane: args.lane,
         nonce,
-        valid_until: valid_until(Clock::system().now(), parameters.at.timestamp, &kernel, args.valid_for),
+        valid_until: valid_until(Clock::system().now(), parameters.at.timestamp, &kernel, args.valid_for)?,
         occurred_at: args.occurred_at.map(Timestamp),
         correlation: args.correlation,
         causation: args.causation,
@@ -286,10 +288,24 @@ fn next_nonce(client: &Client, author: &Signer, lane: u8) -> Outcome<u64> {
 
 /// The end of validity in block time, which may lag behind the clock: the next block's time is the clock's, held within
 /// one step of the newest block's.
-fn valid_until(now: Timestamp, head: Timestamp, kernel: &Parameters, valid_for: Duration) -> Timestamp {
+fn valid_until(
+    now: Timestamp,
+    head: Timestamp,
+    kernel: &Parameters,
+    valid_for: Option<Duration>,
+) -> Outcome<Timestamp> {
     let next = now.clamp(head, head.saturating_add(kernel.time_step_max));
-    let wanted = Micros(u64::try_from(valid_for.as_micros()).unwrap_or(u64::MAX));
-    next.saturating_add(wanted.min(kernel.valid_until_max))
+    let longest = kernel.valid_until_max;
+    let wanted = match valid_for.map(|span| Micros(u64::try_from(span.as_micros()).unwrap_or(u64::MAX))) {
+        Some(wanted) if wanted > longest => {
+            let message = format!("--valid-for is longer than this chain allows: {} µs", longest.0);
+            return Err(CliError::new(Exit::Refused, "validity_too_long", message)
+                .hint("give a shorter one, or none for the longest up to 5 minutes"));
+        }
+        Some(wanted) => wanted,
+        None => VALID_FOR.min(longest),
+    };
+    Ok(next.saturating_add(wanted))
 }
 
 /// Reads `30s`, `5m`, `1h` or `250ms`.
@@ -345,11 +361,16 @@ mod tests {
     fn validity_is_in_block_time() {
         let kernel =
             Parameters { time_step_max: Micros(100), valid_until_max: Micros(60), ..Parameters::default() };
-        let second = Duration::from_micros(50);
-        assert_eq!(valid_until(Timestamp(1000), Timestamp(990), &kernel, second), Timestamp(1050));
-        // Far behind the clock: one step at a time, and never longer than allowed.
-        assert_eq!(valid_until(Timestamp(9000), Timestamp(990), &kernel, second * 9), Timestamp(1150));
+        let until = |now, micros: Option<u64>| {
+            valid_until(Timestamp(now), Timestamp(990), &kernel, micros.map(Duration::from_micros))
+        };
+        assert_eq!(until(1000, Some(50)).unwrap(), Timestamp(1050));
+        // Far behind the clock: one step at a time.
+        assert_eq!(until(9000, Some(60)).unwrap(), Timestamp(1150));
         // Ahead of the clock.
-        assert_eq!(valid_until(Timestamp(10), Timestamp(990), &kernel, second), Timestamp(1040));
+        assert_eq!(until(10, Some(50)).unwrap(), Timestamp(1040));
+        // Who says nothing gets what there is; who wants more is told.
+        assert_eq!(until(1000, None).unwrap(), Timestamp(1060));
+        assert_eq!(until(1000, Some(61)).unwrap_err().code, "validity_too_long");
     }
 }

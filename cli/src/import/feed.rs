@@ -39,6 +39,7 @@ pub(super) async fn feed(
     plan: &Plan,
     name: &str,
 ) -> Outcome<Arc<Head>> {
+    let stop = stop_signal()?;
     let parameters = plan.parameters();
     let valid = parameters.valid_until_max;
     let domain = app.machine.default_parameters();
@@ -48,7 +49,6 @@ pub(super) async fn feed(
     let written = write_chain(app, config, dir, &document, &plan.producer, &key).await;
     let (chain, home) = written.map_err(|error| left_behind(error, dir))?;
     let node = Node::open_dir(app, config, home, dir, &chain).await?;
-    let stop = stop_signal()?;
     let fed = seal_all(&node, plan, chain.id, valid, &stop).await;
     let head = node.projection.head();
     node.close().await;

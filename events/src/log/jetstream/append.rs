@@ -481,7 +481,13 @@ impl Wait {
 /// Asks the leader what stands at `position`, until something does or has had the time to. Errors are tried again.
 async fn find(shared: &Shared, position: u64, message: &Bytes) -> Option<Result<Sequence, AppendError>> {
     let mut free_since = None;
+    let mut seen = 0;
     loop {
+        // While what was sent before it still arrives, it may yet do so.
+        let newest = shared.seen.load(Ordering::Relaxed);
+        if newest > std::mem::replace(&mut seen, newest) {
+            free_since = None;
+        }
         match shared.get(position, ASK_PATIENCE).await {
             Ok(Some(entry)) if entry.sequence.0 == position && entry.message == *message => {
                 return Some(Ok(Sequence(position)));

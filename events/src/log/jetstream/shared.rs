@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use chaoschain_schemas::Sequence;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -19,6 +20,8 @@ use crate::nats::{ApiError, Nats};
 
 /// How long one question to the leader may take.
 pub(super) const ASK_PATIENCE: Duration = Duration::from_secs(2);
+/// How often a question that nobody answered is asked: its server may have been about to go.
+const QUESTIONS_MAX: u32 = 3;
 /// How often a stream that seems deleted, replaced or shortened is looked at again before that is believed: a leader
 /// that was just elected may not know yet what it has.
 const SECOND_LOOKS: u32 = 20;
@@ -119,6 +122,11 @@ impl Shared {
                         self.saw(view.tip);
                         return Ok(view);
                     }
+                    // Without a leader every server that keeps the stream says what it has itself.
+                    if info.cluster.as_ref().is_some_and(|cluster| cluster.leader.is_none()) {
+                        let reason = format!("the {} has no leader now", self.name());
+                        return Err(LogError::Unavailable { reason });
+                    }
                     LogError::Lost { tip: Sequence(view.tip), seen: Sequence(before) }
                 }
                 Err(ApiError::Refused(refusal)) if refusal.is_stream_not_found() => {
@@ -135,7 +143,25 @@ impl Shared {
     }
 
     async fn info(&self) -> Result<Info, ApiError> {
-        self.nats.api(&format!("STREAM.INFO.{}", self.stream), "", ASK_PATIENCE).await
+        self.ask(&format!("STREAM.INFO.{}", self.stream), "", ASK_PATIENCE).await
+    }
+
+    /// Asks JetStream's API, and again where nothing is heard within `patience`.
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        subject: &str,
+        payload: impl Into<Bytes>,
+        patience: Duration,
+    ) -> Result<T, ApiError> {
+        let payload = payload.into();
+        let mut asked = 0;
+        loop {
+            let answer = self.nats.api(subject, payload.clone(), patience).await;
+            asked += 1;
+            if !matches!(answer, Err(ApiError::TimedOut { .. })) || asked == QUESTIONS_MAX {
+                return answer;
+            }
+        }
     }
 
     /// The first message at or after `from`, from the leader; none beyond the tip.
@@ -145,7 +171,7 @@ impl Shared {
     pub(super) async fn get(&self, from: u64, patience: Duration) -> Result<Option<Entry>, LogError> {
         let subject = format!("STREAM.MSG.GET.{}", self.stream);
         let request = json!({ "seq": from, "next_by_subj": self.subject }).to_string();
-        let found: Result<Found, ApiError> = self.nats.api(&subject, request.clone(), patience).await;
+        let found: Result<Found, ApiError> = self.ask(&subject, request.clone(), patience).await;
         match found {
             Ok(Found { message }) => {
                 let bytes = STANDARD.decode(&message.payload).map_err(|error| LogError::Unavailable {
