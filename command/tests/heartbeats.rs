@@ -116,11 +116,11 @@ async fn what_becomes_due_one_by_one_is_gathered() {
     for nth in 0..=SCATTERED {
         node.set(1, nth, after(HOUR + nth), 1).await;
     }
+    let begun = std::time::Instant::now();
     node.clock.set(after(HOUR));
     let mut heads = node.projection.subscribe();
     let first =
         heads.wait_for(|head| head.header.event_count == 0 && head.height().0 > 0).await.unwrap().height();
-    let begun = std::time::Instant::now();
     for nth in 1..=SCATTERED {
         node.clock.set(after(HOUR + nth));
     }

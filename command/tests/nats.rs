@@ -31,6 +31,17 @@ async fn instance(node: &Node, nats: &Nats) -> Served {
     serve(node.service.clone(), nats, genesis().0, &ServeOptions::default()).await.unwrap()
 }
 
+/// Waits until the server knows all of an instance: what it listens at last is where it tells its figures.
+async fn known(nats: &Nats, instance: &Served) {
+    let subject = format!("$SRV.STATS.chaoschain-command.{}", instance.id());
+    let answered = async {
+        while nats.client().request(subject.clone(), Bytes::new()).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, answered).await.unwrap();
+}
+
 /// The answer to a request as it comes over the wire; an empty header is not sent.
 async fn send(
     nats: &Nats,
@@ -189,6 +200,9 @@ async fn instances_share_the_load_and_give_one_receipt_each() {
     let (node, one, two) = (node().await, connected(&server).await, connected(&server).await);
     let instances = [instance(&node, &one).await, instance(&node, &two).await];
     let nats = connected(&server).await;
+    for instance in &instances {
+        known(&nats, instance).await;
+    }
     let client = Client::new(&nats, genesis().0);
     let envelopes: Vec<_> = (0..100).map(|number| author(number).register()).collect();
     let submit = |envelope: &Bytes| {

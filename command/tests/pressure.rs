@@ -257,7 +257,16 @@ async fn rates_bind_before_anything_is_looked_at() {
     let codes: Vec<_> = outcomes.iter().map(|outcome| outcome.as_ref().unwrap_err().code()).collect();
     assert_eq!(codes[3..], ["busy", "busy"]);
     assert!(codes[..3].iter().all(|code| *code != "busy"), "{codes:?}");
-    assert_eq!(node.service.dry_run(Bytes::new(), Peer::Client(1)).await.unwrap_err().code(), "busy");
+    // Where the batch took long there is a token again; they come to an end as well.
+    let dry_run = async || node.service.dry_run(Bytes::new(), Peer::Client(1)).await.unwrap_err();
+    let mut refused = dry_run().await;
+    for _ in 0..100 {
+        if refused.code() == "busy" {
+            break;
+        }
+        refused = dry_run().await;
+    }
+    assert_eq!(refused.code(), "busy");
     node.close().await;
 }
 

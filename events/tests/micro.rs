@@ -143,6 +143,17 @@ async fn discover(client: &Client, subject: &str) -> Json {
     serde_json::from_slice(&answer.payload).unwrap()
 }
 
+/// Waits until the server knows all of an instance: what it listens at last is where it tells its figures.
+async fn known(client: &Client, instance: &Served) {
+    let subject = format!("$SRV.STATS.test-service.{}", instance.id());
+    let answered = async {
+        while client.request(subject.clone(), Bytes::new()).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, answered).await.unwrap();
+}
+
 /// Stats once so many requests are counted; an answer is sent before it is counted.
 async fn stats(client: &Client, id: &str, requests: u64) -> Json {
     let counted = async {
@@ -201,6 +212,9 @@ async fn instances_of_a_group_share_the_requests() {
     let (one, two) = (connect(&server).await, connect(&server).await);
     let instances = [serve(&one).await, serve(&two).await];
     let client = connect(&server).await;
+    for instance in &instances {
+        known(&client, instance).await;
+    }
     let answers = (0..200).map(|_| send(&client, "echo", &[], Bytes::new()));
     assert_eq!(futures::future::join_all(answers).await.len(), 200);
     let mut shares = Vec::new();

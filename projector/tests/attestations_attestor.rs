@@ -83,7 +83,7 @@ async fn the_newest_head_is_attested_after_it_is_written_down() {
     }
     let heights = board.heights(2).await;
     assert!(heights.is_sorted_by(|a, b| a < b), "{heights:?}");
-    obstacle_gone(&attestor).await;
+    published(&attestor, Height(5)).await;
     let status = attestor.status();
     assert_eq!((status.signed, status.published, status.failures), (Some(Height(5)), Some(Height(5)), 0));
     assert_eq!(status.publications, heights.len() as u64);
@@ -99,10 +99,14 @@ async fn the_newest_head_is_attested_after_it_is_written_down() {
     node.close().await;
 }
 
-async fn obstacle_gone(attestor: &Attestor) {
-    while attestor.status().obstacle.is_some() {
-        tokio::task::yield_now().await;
-    }
+/// Waits until a publication of this height is counted, which comes after the board has it.
+async fn published(attestor: &Attestor, height: Height) {
+    let counted = async {
+        while attestor.status().published != Some(height) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(1), counted).await.unwrap();
 }
 
 /// The validator crashes before or after it wrote down what it signed, and before or after it was published; then it

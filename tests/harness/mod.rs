@@ -16,8 +16,10 @@ use chaoschain_schemas::{AccountId, BODY_VERSION, Blob, Body, ChainId, Timestamp
 pub const BINARY: &str = env!("CARGO_BIN_EXE_chaoschain-under-test");
 /// The same, altered as [`Altered`] says.
 const ALTERED: &str = env!("CARGO_BIN_EXE_chaoschain-altered");
-/// How long a node may take to serve before the test gives up on it.
-const START_PATIENCE: Duration = Duration::from_mins(1);
+/// How long anything may take before a test gives up on it. It bounds what hangs; a slow machine is not to meet it.
+pub const PATIENCE: Duration = Duration::from_mins(10);
+/// How long a node may take to answer a request.
+const ANSWER_PATIENCE: Duration = Duration::from_mins(2);
 
 /// Runs the binary to its end.
 pub fn run(line: &[&str]) -> Output {
@@ -70,6 +72,8 @@ pub struct Node {
     pub url: String,
     pub chain: ChainId,
     agent: ureq::Agent,
+    /// Where it says that it is ready, and whatever else it says: beside its data, whose disk may be full.
+    _said: tempfile::TempDir,
 }
 
 impl Node {
@@ -101,9 +105,8 @@ impl Node {
     }
 
     fn try_up_as(mut command: Command, dir: &Path, flags: &[&str]) -> Result<Self, (Option<i32>, String)> {
-        let ready = dir.join("ready.json");
-        std::fs::remove_file(&ready).ok();
-        let said = dir.join("stderr.log");
+        let words = tempfile::tempdir().unwrap();
+        let (ready, said) = (words.path().join("ready.json"), words.path().join("stderr.log"));
         let mut child = command
             .args(["up", "--listen", "127.0.0.1:0", "--log-level", "warn", "--dir"])
             .arg(dir)
@@ -124,7 +127,7 @@ impl Node {
             if let Some(status) = child.try_wait().unwrap() {
                 return Err((status.code(), std::fs::read_to_string(&said).unwrap()));
             }
-            if started.elapsed() > START_PATIENCE {
+            if started.elapsed() > PATIENCE {
                 child.kill().unwrap();
                 child.wait().unwrap();
                 panic!("the node did not come up: {}", std::fs::read_to_string(&said).unwrap());
@@ -134,8 +137,8 @@ impl Node {
         let text =
             |name: &str| answer[name].as_str().unwrap_or_else(|| panic!("no {name} in {answer}")).to_owned();
         let url = text("address");
-        let agent = agent(Duration::from_secs(30));
-        Ok(Self { child, url, chain: text("chain").parse().unwrap(), agent })
+        let agent = agent(ANSWER_PATIENCE);
+        Ok(Self { child, url, chain: text("chain").parse().unwrap(), agent, _said: words })
     }
 
     /// Posts bytes as they are; the status and the JSON answer.
@@ -164,7 +167,7 @@ impl Node {
     }
 
     /// Height and state root once the height is reached.
-    pub fn root_at_least(&self, height: u64, patience: Duration) -> (u64, String) {
+    pub fn root_at_least(&self, height: u64) -> (u64, String) {
         let started = Instant::now();
         loop {
             let (status, answer) = self.get(&format!("/v1/root?min_height={height}&patience_ms=5000"));
@@ -172,13 +175,28 @@ impl Node {
                 let at = &answer["at"];
                 return (at["height"].as_u64().unwrap(), at["state_root"].as_str().unwrap().to_owned());
             }
-            assert!(started.elapsed() < patience, "height {height} was not reached: {answer}");
+            assert!(started.elapsed() < PATIENCE, "height {height} was not reached: {answer}");
         }
     }
 
     /// Submits envelopes together; `None` when the node did not answer, which says nothing about what became of them.
     pub fn submit(&self, envelopes: &[Blob]) -> Option<Vec<BatchOutcome>> {
         submit(&self.agent, &self.url, envelopes)
+    }
+
+    /// Submits envelopes until each has a receipt: what the node puts off is sent again, as its clients are told to.
+    pub fn accepted(&self, envelopes: &[Blob]) -> Vec<Receipt> {
+        let started = Instant::now();
+        loop {
+            let outcomes = self.submit(envelopes).unwrap_or_default();
+            let receipts: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.receipt).collect();
+            if receipts.len() == envelopes.len() {
+                return receipts;
+            }
+            assert!(outcomes.is_empty() || outcomes.iter().any(is_put_off), "{outcomes:?}");
+            assert!(started.elapsed() < PATIENCE, "it is put off for ever: {outcomes:?}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// Ends the process as a power cut would.
@@ -291,6 +309,11 @@ fn now() -> Timestamp {
 /// The receipt of an outcome, or the code of its refusal.
 pub fn receipt(outcome: &BatchOutcome) -> Result<Receipt, &str> {
     outcome.receipt.ok_or_else(|| outcome.error.as_ref().map_or("neither", |error| &error.code))
+}
+
+/// Whether the same bytes are to be sent again later.
+pub fn is_put_off(outcome: &BatchOutcome) -> bool {
+    outcome.error.as_ref().is_some_and(|error| error.retry_after_ms.is_some())
 }
 
 /// Numbers that look random and are the same for a seed (splitmix64).

@@ -11,12 +11,12 @@ use chaoschain_schemas::society::{
     PurposeKind, ReputationUpdate,
 };
 use chaoschain_schemas::{
-    AccountId, Blob, Body, ChainId, Expectation, Fixed, Hash, Micros, PartySignature, PublicKey, Sequence,
+    AccountId, Body, ChainId, Expectation, Fixed, Hash, Micros, PartySignature, PublicKey, Sequence,
     Signature, Timestamp, codec,
 };
 use chaoschain_test_support::SmallDisk;
 
-use crate::harness::{Author, Node, Random, json, receipt, run};
+use crate::harness::{Author, Node, Random, json, run};
 
 const SUBMIT: &str = "/v1/transitions";
 const MSGPACK: &str = "application/msgpack";
@@ -32,17 +32,11 @@ fn started(dir: &Path) -> (Node, Author, Author) {
     init(dir);
     let node = Node::up(dir);
     let (mut ana, mut bob) = (Author::new(node.chain, 1), Author::new(node.chain, 2));
-    accepted(&node, &[ana.register().1, bob.register().1]);
+    node.accepted(&[ana.register().1, bob.register().1]);
     for _ in 0..8 {
-        accepted(&node, &[ana.sign(&rating(&bob)).1]);
+        node.accepted(&[ana.sign(&rating(&bob)).1]);
     }
     (node, ana, bob)
-}
-
-fn accepted(node: &Node, envelopes: &[Blob]) {
-    for outcome in node.submit(envelopes).unwrap() {
-        receipt(&outcome).unwrap();
-    }
 }
 
 fn rating(subject: &Author) -> ReputationUpdate {
@@ -191,7 +185,7 @@ fn foreign_messages_in_the_log_are_skipped_and_counted() {
     let (_, status) = node.get("/v1/status");
     let skipped = &status["value"]["skipped"];
     assert_eq!((&skipped["foreign"], &skipped["stale"]), (&3.into(), &1.into()), "{status}");
-    accepted(&node, &[ana.sign(&rating(&bob)).1]);
+    node.accepted(&[ana.sign(&rating(&bob)).1]);
     node.kill();
     assert_eq!(Node::up(&data).root().0, before.0 + 1);
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use chaoschain_events::log::{EmbeddedLog, EmbeddedOptions, EventLog};
 use chaoschain_schemas::api::Receipt;
@@ -11,7 +12,7 @@ use chaoschain_schemas::society::ReputationUpdate;
 use chaoschain_schemas::{Blob, Fixed, TransitionId};
 
 use crate::harness::audit::{Audited, audit};
-use crate::harness::{Author, Node, Random, json, receipt};
+use crate::harness::{Author, Node, PATIENCE, Random, is_put_off, json, receipt};
 
 /// How often the node is killed.
 const KILLS: usize = 20;
@@ -39,7 +40,14 @@ impl Ledger {
                 (0..TURN).map(|_| self.authors[place].sign(&ReputationUpdate { subject, rating })).collect();
         }
         let envelopes: Vec<Blob> = self.open[place].iter().map(|(_, envelope)| envelope.clone()).collect();
-        let Some(outcomes) = node.submit(&envelopes) else { return false };
+        let started = Instant::now();
+        let outcomes = loop {
+            let Some(outcomes) = node.submit(&envelopes) else { return false };
+            if !outcomes.iter().any(is_put_off) {
+                break outcomes;
+            }
+            assert!(started.elapsed() < PATIENCE, "it is put off for ever: {outcomes:?}");
+        };
         for ((id, _), outcome) in self.open[place].iter().zip(&outcomes) {
             let receipt = receipt(outcome).unwrap_or_else(|code| panic!("{id} was refused: {code}"));
             assert_eq!(receipt.id, *id);

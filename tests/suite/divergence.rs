@@ -13,10 +13,9 @@ use chaoschain_test_support::nats::Server;
 use serde_json::{Value as Json, json as value};
 
 use crate::harness::network::{Member, Network, Shape};
-use crate::harness::{Altered, Author, Node, agent, json, receipt, run, run_altered, submit};
+use crate::harness::{Altered, Author, Node, PATIENCE, json, run, run_altered};
 use crate::several::{await_finalized, key_of};
 
-const PATIENCE: Duration = Duration::from_mins(3);
 /// Requests that a comparison takes at most in a state of so few agents, whatever else is in it.
 const REQUESTS_MAX: u64 = 24;
 
@@ -30,7 +29,6 @@ fn answered(line: &[&str]) -> (Option<i32>, Json) {
 
 /// Submits what `authors` think of `subject`, each in a request of its own, until the chain has grown to `height`.
 fn grow(command: &Node, authors: &mut [Author], height: u64) {
-    let http = agent(Duration::from_secs(30));
     let started = Instant::now();
     let ids: Vec<AccountId> = authors.iter().map(|author| author.id).collect();
     let mut turn = 0;
@@ -39,8 +37,7 @@ fn grow(command: &Node, authors: &mut [Author], height: u64) {
         let place = turn % authors.len();
         let rating = ReputationUpdate { subject: ids[(place + 1) % ids.len()], rating: Fixed::HALF };
         let (_, envelope) = authors[place].sign(&rating);
-        let outcomes = submit(&http, &command.url, &[envelope]).unwrap();
-        receipt(&outcomes[0]).unwrap();
+        command.accepted(&[envelope]);
         turn += 1;
     }
 }
@@ -76,8 +73,7 @@ fn a_node_that_computes_wrong_is_told_apart_and_healed() {
 
     let mut authors: Vec<_> = (0..12).map(|number| Author::new(chain, number)).collect();
     let registrations: Vec<_> = authors.iter_mut().map(|author| author.register().1).collect();
-    let outcomes = submit(&agent(PATIENCE), &command.url, &registrations).unwrap();
-    assert!(outcomes.iter().all(|outcome| receipt(outcome).is_ok()), "{outcomes:?}");
+    command.accepted(&registrations);
     // It does nothing and nobody minds it, so nothing else follows from what is computed wrong of it.
     let victim = authors.pop().unwrap().id;
 
@@ -188,7 +184,7 @@ fn a_node_that_computes_wrong_is_told_apart_and_healed() {
     let healed = member.up();
     let end = command.status_height() + 2;
     grow(&command, &mut authors, end);
-    assert_eq!(healed.root_at_least(end, PATIENCE), reader.root_at_least(end, PATIENCE));
+    assert_eq!(healed.root_at_least(end), reader.root_at_least(end));
     let key = key_of(&member.dir.join("keys").join("validator.key"));
     let account = AccountId::from_first_key(&key.public()).to_string();
     let started = Instant::now();
@@ -256,8 +252,7 @@ fn a_block_of_a_faulty_producer_is_left_behind() {
     let command = honest.up();
     let mut authors: Vec<_> = (0..6).map(|number| Author::new(chain, number)).collect();
     let registrations: Vec<_> = authors.iter_mut().map(|author| author.register().1).collect();
-    let outcomes = submit(&agent(PATIENCE), &command.url, &registrations).unwrap();
-    assert!(outcomes.iter().all(|outcome| receipt(outcome).is_ok()), "{outcomes:?}");
+    command.accepted(&registrations);
     let victim = authors.pop().unwrap().id;
     let mut later = authors.split_off(3);
     let good = command.status_height();
@@ -293,7 +288,7 @@ fn a_block_of_a_faulty_producer_is_left_behind() {
     grow(&command, &mut later, good + 3);
     let (reader, voters): (Node, Vec<_>) = (query.up(), validators.iter().map(Member::up).collect());
     await_finalized(&reader, good + 3);
-    assert_eq!(reader.root_at_least(good + 3, PATIENCE).0, command.status_height());
+    assert_eq!(reader.root_at_least(good + 3).0, command.status_height());
     for node in voters.iter().chain([&reader]) {
         await_ready(node, |ready| ready["ready"] == true);
     }

@@ -19,9 +19,7 @@ use chaoschain_state::domain::Machine;
 use chaoschain_state::{BaseView, View};
 use serde_json::{Value as Json, json as value};
 
-use crate::harness::{Altered, Node, json, run, run_altered};
-
-const PATIENCE: Duration = Duration::from_mins(2);
+use crate::harness::{Altered, Node, PATIENCE, json, run, run_altered};
 
 /// What was recorded when the fixture was made.
 #[derive(serde::Deserialize)]
@@ -216,7 +214,7 @@ fn a_build_that_knows_version_1_stops_where_2_begins_and_serves() {
     }
     assert_eq!(went_on["blocks"], last.height.0 - before.height.0, "{went_on}");
     let node = Node::up_with(dir.path(), &["--role", "query"]);
-    let reached = node.root_at_least(last.height.0, PATIENCE);
+    let reached = node.root_at_least(last.height.0);
     assert_eq!(reached, (last.height.0, last.state_root.to_string()));
     assert_eq!(node.get(&format!("/v1/blocks/{}", first.height)).1["value"]["header"]["rules"], 2);
     node.stop();

@@ -13,15 +13,12 @@ use chaoschain_schemas::{AccountId, Fixed, Hash, Height};
 use chaoschain_test_support::nats::Server;
 
 use crate::harness::network::{Network, Shape};
-use crate::harness::{Author, Node, json, receipt, run};
-
-/// How long a node may take to notice.
-const PATIENCE: Duration = Duration::from_mins(2);
+use crate::harness::{Author, Node, PATIENCE, json, run};
 
 /// Seals one block: `author` rates `subject`.
 fn rate(node: &Node, author: &mut Author, subject: AccountId, rating: i64) -> Receipt {
     let rating = ReputationUpdate { subject, rating: Fixed::from_millionths(rating) };
-    receipt(&node.submit(&[author.sign(&rating).1]).unwrap()[0]).unwrap()
+    node.accepted(&[author.sign(&rating).1])[0]
 }
 
 fn text(path: &Path) -> &str {
@@ -103,8 +100,7 @@ fn a_fork_by_the_same_key_is_refused_and_proven() {
     let network = Network::new(&server.url(), shape);
     let (mut ana, mut bob) = (Author::new(network.chain, 1), Author::new(network.chain, 2));
     let command = network.commands[0].up();
-    let registered = command.submit(&[ana.register().1, bob.register().1]).unwrap();
-    assert!(registered.iter().all(|outcome| receipt(outcome).is_ok()));
+    command.accepted(&[ana.register().1, bob.register().1]);
     command.stop();
 
     // A copy of the producer, key and all, goes on from there on a copy of the log.
@@ -135,7 +131,7 @@ fn a_fork_by_the_same_key_is_refused_and_proven() {
     let head = *ours.keys().last().unwrap();
     let readers = [&network.queries[0], &network.queries[1]].map(|reader| (reader, reader.up()));
     for (_, node) in &readers {
-        node.root_at_least(head.0, PATIENCE);
+        node.root_at_least(head.0);
         let (_, status) = node.get("/v1/node");
         let skipped = status["projection"]["skipped"].as_object().unwrap();
         assert_eq!(skipped.values().filter_map(serde_json::Value::as_u64).sum::<u64>(), 1, "{status}");

@@ -1,6 +1,5 @@
 //! What a user reads when NATS cannot be used: the code, the exit code, the words that decide, and no password.
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 
 use async_nats::jetstream::stream::{Config, StorageType};
@@ -52,14 +51,15 @@ fn servers_that_cannot_be_used() {
     let place = Place::new();
     let dir = place.dir("d");
     let old = FakeServer::with_version("2.9.10");
-    let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+    // Nobody listens there.
+    let closed = "127.0.0.1:1";
     let nobody = format!("nats://ana:s3cret@{closed}");
     let init = |url: &str, exit, code, words: &[&str]| {
         fails(exit, code, words, &["init", "--dir", &dir, "--log", url]);
         assert!(!Path::new(&dir).exists(), "{code}: nothing is left behind");
     };
     init(&old.url(), 1, "nats_server_too_old", &["2.9.10", "2.10.0 or newer", "https://nats.io/download"]);
-    init(&nobody, 3, "nats_unreachable", &[&closed.to_string(), "is it running"]);
+    init(&nobody, 3, "nats_unreachable", &[closed, "is it running"]);
     init("nats://127.0.0.1:99999", 2, "nats_option", &["invalid port"]);
     let chain = "ab".repeat(32);
     let services = format!("{nobody}?chain={chain}");

@@ -1,8 +1,6 @@
 //! What a NATS server refuses under the configuration that `config nats` prints: each role does what it must, and nothing
 //! of the others' business.
 
-use std::time::Duration;
-
 use chaoschain_events::nats::Subjects;
 use chaoschain_schemas::ChainId;
 use chaoschain_schemas::Fixed;
@@ -11,11 +9,9 @@ use chaoschain_test_support::nats::{Options, Server};
 use tokio::sync::watch;
 
 use crate::harness::network::{Network, Shape};
-use crate::harness::{Author, Node, json, receipt, run};
+use crate::harness::{Author, Node, PATIENCE, json, run};
 use crate::several::await_finalized;
 
-/// How long the server may take to say no.
-const PATIENCE: Duration = Duration::from_secs(20);
 const ROLES: [&str; 5] = ["producer", "validator", "reader", "client", "operator"];
 
 /// A server that knows the users of `chain`, each with its name as password.
@@ -72,8 +68,7 @@ fn roles_may_do_their_own_business_and_no_more() {
     let first = &network.commands[0].dir;
     let command = network.commands[0].up();
     let (mut author, mut other) = (Author::new(chain, 1), Author::new(chain, 2));
-    let registered = command.submit(&[author.register().1, other.register().1]).unwrap();
-    assert!(registered.iter().all(|outcome| receipt(outcome).is_ok()));
+    command.accepted(&[author.register().1, other.register().1]);
     command.stop();
     let operator = url("operator");
     let restore = ["log", "restore", "--dir", first.to_str().unwrap(), "--log", &operator];
@@ -89,9 +84,9 @@ fn roles_may_do_their_own_business_and_no_more() {
     let query = up(&network.queries[0].dir, "query", "reader");
     let _validator = up(&network.validators[0].dir, "validator", "validator");
     let rating = ReputationUpdate { subject: other.id, rating: Fixed::from_millionths(500_000) };
-    assert!(receipt(&command.submit(&[author.sign(&rating).1]).unwrap()[0]).is_ok());
+    command.accepted(&[author.sign(&rating).1]);
     let height = command.status_height();
-    query.root_at_least(height, Duration::from_mins(1));
+    query.root_at_least(height);
     await_finalized(&query, height);
 
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();

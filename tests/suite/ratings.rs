@@ -1,7 +1,6 @@
 //! A real trust network, imported: the same blocks and the same root, however it is folded.
 
 use std::path::Path;
-use std::time::Duration;
 
 use chaoschain_test_support::nats::{Cluster, Server};
 use serde_json::Value as Json;
@@ -38,7 +37,7 @@ fn replicas(dir: &Path, url: &str, imported: &Json) -> Vec<(u64, String)> {
     };
     let nodes = [up("replica-one"), up("replica-two")];
     let height = imported["height"].as_u64().unwrap();
-    nodes.iter().map(|node| node.root_at_least(height, Duration::from_mins(1))).collect()
+    nodes.iter().map(|node| node.root_at_least(height)).collect()
 }
 
 #[test]

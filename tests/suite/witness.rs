@@ -22,7 +22,7 @@ fn every_block_in_the_window_is_checked_offline() {
     for number in 0..6 {
         let mut author = Author::new(node.chain, number);
         let (_, envelope) = author.register();
-        node.submit(&[envelope]).unwrap();
+        node.accepted(&[envelope]);
     }
     let (newest, root) = node.root();
     assert!(newest >= 1, "{newest}");

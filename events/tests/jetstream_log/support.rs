@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use chaoschain_events::log::{Entry, EventLog, JetStreamLog, JetStreamOptions, ReadLimits, Subscription};
+use chaoschain_events::log::{
+    AppendError, Entry, EventLog, JetStreamLog, JetStreamOptions, LogError, ReadLimits, Subscription,
+};
 use chaoschain_events::nats::{Nats, NatsError, NatsOptions, Subjects, connect};
-use chaoschain_schemas::ChainId;
+use chaoschain_schemas::{ChainId, Sequence};
 
 pub(crate) const ALL: ReadLimits = ReadLimits { messages: usize::MAX, bytes: usize::MAX };
 
@@ -51,19 +53,46 @@ pub(crate) async fn fill(log: &dyn EventLog, messages: u64) {
     }
 }
 
+/// Appends until it stands there, as a producer would.
+pub(crate) async fn append_somehow(log: &dyn EventLog, n: u64) {
+    eventually("it is appended", async || {
+        let outcome = log.append(Sequence(n - 1), message(n)).await;
+        match outcome {
+            Ok(sequence) => {
+                assert_eq!(sequence, Sequence(n));
+                true
+            }
+            // Only our own bytes can stand there: an earlier attempt has landed.
+            Err(AppendError::TipMoved { tip }) => tip >= Sequence(n),
+            // Producers pause before they come back.
+            Err(AppendError::Unavailable { .. } | AppendError::Unclear { .. }) => false,
+            Err(other) => panic!("{other}"),
+        }
+    })
+    .await;
+}
+
+/// Everything there is: a read may bring only a part of it.
+async fn whole(log: &dyn EventLog) -> Result<Vec<Entry>, LogError> {
+    let mut next = log.first().await?;
+    let mut entries = Vec::new();
+    loop {
+        let part = log.read(next, ALL).await?;
+        let Some(last) = part.last() else { return Ok(entries) };
+        next = last.sequence.next();
+        entries.extend(part);
+    }
+}
+
 pub(crate) async fn contents(log: &dyn EventLog) -> Vec<(u64, String)> {
-    texts(&log.read(log.first().await.unwrap(), ALL).await.unwrap())
+    texts(&whole(log).await.unwrap())
 }
 
 /// As [`contents`], where the servers may be busy with themselves.
 pub(crate) async fn contents_patiently(log: &dyn EventLog) -> Vec<(u64, String)> {
     let mut found = Vec::new();
     eventually("it can be read", async || {
-        let read = match log.first().await {
-            Ok(first) => log.read(first, ALL).await,
-            Err(error) => Err(error),
-        };
-        match read {
+        match whole(log).await {
             Ok(entries) => found = texts(&entries),
             Err(error) => assert_eq!(error.code(), "log_unavailable", "{error}"),
         }

@@ -101,6 +101,18 @@ fn client(server: &Server) -> Client {
     client_with(server, "")
 }
 
+/// What the monitoring port says, asked again where it takes longer than one question waits.
+fn monitored(server: &Server, path: &str) -> (u16, Value) {
+    let begun = Instant::now();
+    loop {
+        if let Some(answer) = server.monitor(path) {
+            return answer;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{path} is not answered: {}", server.log());
+        std::thread::yield_now();
+    }
+}
+
 #[test]
 fn a_killed_server_comes_back_with_its_port_and_its_streams() {
     let Some(server) = Server::start() else { return };
@@ -125,7 +137,7 @@ fn a_killed_server_comes_back_with_its_port_and_its_streams() {
     server.stop();
     server.restart();
     assert_eq!(client(&server).messages(), Some(2));
-    let (status, said) = server.monitor("/varz").unwrap();
+    let (status, said) = monitored(&server, "/varz");
     assert_eq!((status, &said["server_name"]), (200, &json!(server.name())));
 }
 
@@ -168,7 +180,7 @@ fn a_paused_server_answers_when_it_is_resumed() {
 fn writes_are_synced_unless_told_otherwise() {
     for (options, always) in [(Options::new(), true), (Options::new().lazy_sync(), false)] {
         let Some(server) = Server::with(&options) else { return };
-        let (_, jetstream) = server.monitor("/varz").unwrap();
+        let (_, jetstream) = monitored(&server, "/varz");
         let config = &jetstream["jetstream"]["config"];
         assert_eq!(config["sync_always"].as_bool().unwrap_or(false), always, "{config}");
     }
@@ -188,7 +200,7 @@ fn options_reach_the_server() {
     assert!(ana.next().unwrap().starts_with("-ERR 'Permissions Violation for Publish"));
     let mut nobody = client(&server);
     assert!(nobody.next().unwrap().starts_with("-ERR 'Authorization Violation"));
-    let (_, jetstream) = server.monitor("/jsz").unwrap();
+    let (_, jetstream) = monitored(&server, "/jsz");
     assert_eq!(jetstream["config"]["max_storage"], 1 << 20);
 
     server.configure(Options::new().without_jetstream());

@@ -2,7 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used, reason = "a test's own helpers may panic")]
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -28,6 +28,14 @@ fn echo() -> (SocketAddr, Receiver<String>) {
         }
     });
     (address, arrivals)
+}
+
+/// An address that nobody listens at or is given meanwhile: its port is below those that a system chooses, and below those
+/// that test servers take. Processes that run at once begin at different ones.
+fn closed() -> SocketAddr {
+    let first = 10_000 + (std::process::id() % 4_000) as u16;
+    let mut addresses = (first..15_000).map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    addresses.find(|address| TcpListener::bind(address).is_ok()).unwrap()
 }
 
 struct Client(BufReader<TcpStream>);
@@ -142,9 +150,7 @@ fn lost_answers_belong_to_requests_that_arrived() {
 
 #[test]
 fn a_target_that_does_not_listen_closes_its_client_and_may_come_later() {
-    let target = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = target.local_addr().unwrap();
-    drop(target);
+    let address = closed();
     let proxy = Proxy::start(address);
     assert!(Client::connect(&proxy).is_closed());
     let again = TcpListener::bind(address).unwrap();

@@ -24,7 +24,7 @@ pub use server::Server;
 use std::time::Duration;
 
 /// How long a server may take to start or to end, and a cluster to agree, before the test fails.
-pub const PATIENCE: Duration = Duration::from_mins(1);
+pub const PATIENCE: Duration = Duration::from_mins(5);
 
 /// How often a state that is waited for is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
