@@ -25,7 +25,7 @@ const fn kind<P: Payload>(bytes_max: usize, help: &'static str, example: &'stati
 
 impl Domain for Society {
     const ID: &'static str = "society";
-    const RULES: u16 = 2;
+    const RULES: u16 = 3;
     const SUB_TREES: &'static [&'static str] = &["agents", "social", "memes"];
     const KINDS: &'static [KindSpec] = &[
         KindSpec {

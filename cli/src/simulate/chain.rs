@@ -12,6 +12,7 @@ use chaoschain_schemas::{
     AccountId, BODY_VERSION, Body, ChainId, CorrelationId, Micros, Sequence, Timestamp, codec,
 };
 use chaoschain_society::Society;
+use chaoschain_state::domain::Domain as _;
 use rayon::prelude::*;
 
 use super::act::{Act, Origin};
@@ -29,7 +30,7 @@ pub const VALIDATORS: usize = 3;
 /// How many registrations each validator may sponsor.
 const SPONSORSHIPS: u32 = 2_000_000;
 /// The version of the rules that the chain starts with; a scene activates the newest.
-const RULES_AT_START: u16 = 1;
+const RULES_AT_START: u16 = Society::RULES - 1;
 
 /// A chain at its beginning.
 pub(super) struct Beginning {

@@ -53,12 +53,12 @@ pub(super) fn electors(
 ) -> Vec<Elector> {
     let AgentCount { agents } = view.record(&keys::agent_count()).unwrap_or_default();
     let parent = context.block.parent;
-    let ordinals: Box<dyn Iterator<Item = u64>> = if context.block.rules >= 2 {
+    let ordinals: Box<dyn Iterator<Item = u64>> = if context.block.rules >= 3 {
         Box::new(shuffled_ordinals(parent, *conflict, old_enough(context, view, agents)))
     } else if agents <= CONFLICT_ELECTORS_MAX as u64 {
         Box::new(0..agents)
     } else {
-        // Version 1 draws among all agents; an ordinal that is drawn again counts once.
+        // Versions 1 and 2 draw among all agents; an ordinal that is drawn again counts once.
         Box::new((0..CONFLICT_DRAWS_MAX).map(|draw| drawn_ordinal(&parent, conflict, draw, agents)))
     };
     let mut electors = BTreeMap::new();

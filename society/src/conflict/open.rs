@@ -69,7 +69,7 @@ pub(crate) fn open_alliances(
     let parties: BTreeSet<_> = both.iter().flat_map(|(_, alliance)| alliance.members.clone()).collect();
     let ids = both.each_ref().map(|(id, _)| *id);
     let mut conflict = between(context, ids);
-    if context.block.rules >= 2 {
+    if context.block.rules >= 3 {
         // Decided while the earlier one still has the place that it is about, or the later one would win by waiting.
         let last = both[0].1.expires_at.0.saturating_sub(1);
         conflict.deadline = conflict.deadline.min(Timestamp(last));

@@ -204,7 +204,7 @@ fn an_alliance_whose_time_is_over_does_not_compete() {
     }
 }
 
-/// Whoever waits wins nothing by it: from version 2 on it is decided about the earlier one's place while that lasts.
+/// Whoever waits wins nothing by it: from version 3 on it is decided about the earlier one's place while that lasts.
 #[test]
 fn the_earlier_one_is_decided_about_while_it_lasts() {
     for (speaking, option, wins, by) in [
@@ -245,7 +245,7 @@ fn a_short_rival_does_not_hurry_the_vote() {
 }
 
 #[test]
-fn under_version_1_the_deadline_sees_it_too_and_an_opinion_as_well() {
+fn under_version_2_the_deadline_sees_it_too_and_an_opinion_as_well() {
     let scene = || {
         let mut world = society_of_old(8, &Parameters::default());
         let earlier = form(&mut world, short(&[ANA, BOB], 12));
@@ -264,7 +264,7 @@ fn under_version_1_the_deadline_sees_it_too_and_an_opinion_as_well() {
 }
 
 #[test]
-fn under_version_1_it_lapses_when_the_time_of_both_is_over() {
+fn under_version_2_it_lapses_when_the_time_of_both_is_over() {
     let mut world = society_of_old(6, &Parameters::default());
     let earlier = form(&mut world, short(&[ANA, BOB], 12));
     let later = form(&mut world, short(&[CLEO, BOB], 13));

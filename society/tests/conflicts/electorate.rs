@@ -74,7 +74,7 @@ fn sample(ordinals: &[u64]) -> Vec<AgentId> {
 fn the_sample_follows_from_parent_and_conflict() {
     let mut samples = BTreeSet::new();
     for parent in [[3; 32], [4; 32]].map(Hash::new) {
-        for (rules, society) in [(1, society_of_old as fn(u64, &Parameters) -> World), (2, society)] {
+        for (rules, society) in [(2, society_of_old as fn(u64, &Parameters) -> World), (3, society)] {
             let again = || {
                 let mut world = society(200, &Parameters::default());
                 world.parent = parent;
@@ -83,7 +83,7 @@ fn the_sample_follows_from_parent_and_conflict() {
             };
             let (got, id) = again();
             assert_eq!(again(), (got.clone(), id), "it is the same every time");
-            let ordinals: Vec<_> = if rules == 1 {
+            let ordinals: Vec<_> = if rules == 2 {
                 (0..CONFLICT_DRAWS_MAX).map(|draw| drawn_ordinal(&parent, &id, draw, 200)).collect()
             } else {
                 shuffled_ordinals(parent, id, 200).collect()
@@ -123,7 +123,7 @@ fn all_who_may_vote_do_where_there_are_seats() {
 }
 
 #[test]
-fn under_version_1_draws_end_where_few_are_eligible() {
+fn under_version_2_draws_end_where_few_are_eligible() {
     let mut world = society_of_old(300, &Parameters::default());
     for person in (11..=300).map(Person) {
         profile(&mut world, person, |agent| agent.status = AgentStatus::Inactive);

@@ -21,9 +21,9 @@ pub(crate) fn society(people: u64, parameters: &Parameters) -> World {
     peopled(World::new(parameters), people)
 }
 
-/// The same under version 1 of the rules.
+/// The same under version 2 of the rules.
 pub(crate) fn society_of_old(people: u64, parameters: &Parameters) -> World {
-    peopled(World::under(1, parameters), people)
+    peopled(World::under(2, parameters), people)
 }
 
 fn peopled(mut world: World, people: u64) -> World {

@@ -67,7 +67,7 @@ fn everything_occurs_and_the_shares_are_those_of_the_table() {
     let Made { messages, report, .. } = &*MADE;
     println!("{}", report.tables());
     assert!(report.events >= EVENTS);
-    assert_eq!(report.rules, 2, "the next version of the rules was activated on the way");
+    assert_eq!(report.rules, 3, "the next version of the rules was activated on the way");
     for kind in &report.kinds {
         assert!(kind.count > 0, "no {}", kind.name);
     }

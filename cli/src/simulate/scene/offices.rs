@@ -5,6 +5,8 @@ use chaoschain_schemas::control::{
 };
 use chaoschain_schemas::society::{ConflictReport, Divergence, Parameters, ReputationUpdate, Strategy};
 use chaoschain_schemas::{Fixed, Hash, Height, codec};
+use chaoschain_society::Society;
+use chaoschain_state::domain::Domain as _;
 
 use super::Turn;
 use crate::simulate::act::{Act, Look, Origin};
@@ -105,8 +107,8 @@ fn attempt(look: &mut Look<'_>, who: Who) -> Option<Act> {
 pub(super) fn amendment(look: &mut Look<'_>, pass: usize) -> Option<Act> {
     let at = in_force(look);
     let change = if pass == 0 {
-        let reason = "betrayals are to be remembered".into();
-        ParameterChange { at, kernel: None, domain: None, rules: Some(2), reason }
+        let reason = "newcomers are to push nobody out".into();
+        ParameterChange { at, kernel: None, domain: None, rules: Some(Society::RULES), reason }
     } else {
         let conflict_strategy = Strategy::ALL[pass % Strategy::ALL.len()];
         let domain = Parameters { conflict_strategy, ..look.parameters.clone() };

@@ -72,8 +72,8 @@ impl Rivals {
             return None;
         }
         self.members = Some(members);
-        let short = matches!(self.course, Course::Expiry | Course::Lapse);
-        let act = pact(look, &members[..2], self.purpose.clone(), if short { SHORT } else { LONG }, true);
+        let duration = if self.course == Course::Lapse { SHORT } else { LONG };
+        let act = pact(look, &members[..2], self.purpose.clone(), duration, true);
         Some(look.take(act))
     }
 
@@ -82,7 +82,8 @@ impl Rivals {
         if ![anna, cleo].iter().all(|who| look.is_free(*who) && has_kept_faith(look, *who)) {
             return None;
         }
-        let duration = if self.course == Course::Lapse { SHORT } else { LONG };
+        let short = matches!(self.course, Course::Expiry | Course::Lapse);
+        let duration = if short { SHORT } else { LONG };
         let act = pact(look, &[anna, cleo], self.purpose.clone(), duration, true);
         Some(look.take(act))
     }

@@ -352,8 +352,8 @@ fn histories_are_mostly_accepted() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut seen = std::collections::BTreeMap::<u16, usize>::new();
     let mut told = std::collections::BTreeMap::<String, usize>::new();
-    // A lapse takes luck under version 2: there it is only members who leave that end both alliances.
-    for rules in [1, 2].repeat(30) {
+    // A lapse takes luck under version 3: there it is only members who leave that end both alliances.
+    for rules in [1, 2, 3].repeat(20) {
         let steps = steps(everything(), 150).new_tree(&mut runner).unwrap().current();
         let history = History::of(rules, &steps);
         for entry in &history.log {
