@@ -196,8 +196,13 @@ impl HttpClient {
 
     fn unreachable(&self, error: &ureq::Error) -> CliError {
         let message = format!("the node at {} cannot be reached: {error}", self.base);
-        CliError::new(Exit::Unavailable, "node_unreachable", message)
-            .hint("start one with `chaoschain up`, or name another with --node URL")
+        let hint = match error {
+            ureq::Error::Timeout(_) => {
+                "it takes too long: see whether it hangs, or name another with --node URL"
+            }
+            _ => "start one with `chaoschain up`, or name another with --node URL",
+        };
+        CliError::new(Exit::Unavailable, "node_unreachable", message).hint(hint)
     }
 }
 

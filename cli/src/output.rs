@@ -115,7 +115,8 @@ fn is_flat(json: &Json) -> bool {
 fn flat(name: &str, json: &Json) -> String {
     match json {
         Json::String(text) if text.is_empty() => "(empty)".into(),
-        Json::String(text) => text.clone(),
+        // What a stranger has written stays one line.
+        Json::String(text) => text.replace('\n', "\\n"),
         Json::Number(number) if is_time(name) => number
             .as_u64()
             .filter(|micros| *micros > 0)

@@ -47,6 +47,7 @@ impl Ledger {
                 break outcomes;
             }
             assert!(started.elapsed() < PATIENCE, "it is put off for ever: {outcomes:?}");
+            std::thread::sleep(std::time::Duration::from_millis(50));
         };
         for ((id, _), outcome) in self.open[place].iter().zip(&outcomes) {
             let receipt = receipt(outcome).unwrap_or_else(|code| panic!("{id} was refused: {code}"));

@@ -11,7 +11,7 @@ use chaoschain_schemas::society::ReputationUpdate;
 use chaoschain_schemas::{Fixed, codec};
 use rayon::prelude::*;
 
-use crate::harness::{Author, Node, PATIENCE, agent, json};
+use crate::harness::{ANSWER_PATIENCE, Author, Node, agent, json};
 
 /// How long the short run floods, seconds; `CHAOSCHAIN_OVERLOAD_SECONDS` says otherwise.
 const SECONDS_DEFAULT: u64 = 5;
@@ -80,7 +80,7 @@ fn every_request_is_answered_under_much_too_much_load() {
         for batch in &batches {
             let (node, answered, busy, accepted, flooding) = (&node, &answered, &busy, &accepted, &flooding);
             scope.spawn(move || {
-                let agent = agent(PATIENCE);
+                let agent = agent(ANSWER_PATIENCE);
                 while flooding.load(Ordering::Acquire) {
                     let request = agent.post(format!("{}/v1/transitions/batch", node.url));
                     let request = request.header("content-type", "application/msgpack");

@@ -82,6 +82,7 @@ pub(crate) fn run(run: &Run<'_>, args: &Args) -> Outcome {
     let mut simulation = Simulation::new(&options)?;
     let runtime = runtime()?;
     let found = runtime.block_on(async {
+        // First: whoever sees the directory may send a signal already.
         let stop = stop_signal()?;
         preflight(&config).await?;
         let (home, dir) = open(run, &config, args, &simulation).await?;
@@ -168,12 +169,12 @@ async fn write(
         in_flight.push_back(InFlight::start(log, block));
         while in_flight.len() > IN_FLIGHT_MAX {
             if let Some(oldest) = in_flight.pop_front() {
-                oldest.land(log).await?;
+                oldest.land(log, stop).await?;
             }
         }
     }
     for block in in_flight {
-        block.land(log).await?;
+        block.land(log, stop).await?;
     }
     if there.more().await?.is_none() {
         return Ok(there.found);
@@ -213,11 +214,14 @@ impl InFlight {
 
     /// Answers when the log has the block: one that it may not have taken, or that came before one it did not take, is
     /// looked for there and sent again.
-    async fn land(self, log: &dyn EventLog) -> Outcome {
+    async fn land(self, log: &dyn EventLog, stop: &watch::Receiver<bool>) -> Outcome {
         let Self { expected_tip, message, appended } = self;
         let (started, place) = (Instant::now(), expected_tip.next());
         let one = ReadLimits { messages: 1, ..ReadLimits::default() };
         let mut outcome = appended.await;
+        if let Err(error) = &outcome {
+            tracing::info!(%error, %place, "a block may not have been taken; looking for it");
+        }
         while let Err(error) = outcome {
             let may_pass = matches!(
                 error,
@@ -226,10 +230,9 @@ impl InFlight {
                     | AppendError::Busy { .. }
                     | AppendError::TipMoved { .. }
             );
-            if !may_pass || started.elapsed() > APPEND_PATIENCE {
+            if !may_pass || *stop.borrow() || started.elapsed() > APPEND_PATIENCE {
                 return Err(error.into());
             }
-            tracing::info!(%error, %place, "a block was not taken yet");
             match log.read(place, one).await {
                 Ok(there) => match there.first() {
                     Some(entry) if entry.sequence == place && entry.message == message => return Ok(()),

@@ -262,6 +262,10 @@ fn fork(proof: &VerifiedFork) -> Outcome<Json> {
         not_checked
             .push("which of the two is history: that `ours` was is the word of whoever wrote the file");
     }
+    if !ours.trusted {
+        not_checked
+            .push("that the key was still the producer's at that height: it is the first one of its account");
+    }
     Ok(json!({
         "verified": true,
         "level": Level::SignaturesAndProofs,

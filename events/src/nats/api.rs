@@ -18,9 +18,9 @@ const NOT_READY: [u32; 4] = [10004, 10006, 10008, 10009];
 /// JetStream's numbers for "no suitable peers" and "insufficient resources": there are too few servers, or a leader has not
 /// heard of the others yet.
 const TOO_FEW_SERVERS: [u32; 2] = [10005, 10023];
-/// JetStream's number for "error creating store for stream": its server may still be about the files of one of that name
-/// which was deleted. A folder that cannot be written is told the same way.
-const STORE_NOT_MADE: u32 = 10049;
+/// JetStream's number for a stream that could not be made: its server may still be about the files of one of that name which
+/// was deleted ("error creating store for stream"). What does not pass has this number as well.
+const STREAM_NOT_MADE: u32 = 10049;
 /// JetStream's numbers for "there is no such stream", and for one of this name with another configuration.
 const STREAM_NOT_FOUND: u32 = 10059;
 const STREAM_NAME_TAKEN: u32 = 10058;
@@ -49,7 +49,7 @@ impl ApiError {
             Self::Refused(refusal) => {
                 refusal.is_not_ready()
                     || TOO_FEW_SERVERS.contains(&refusal.err_code)
-                    || refusal.err_code == STORE_NOT_MADE
+                    || refusal.err_code == STREAM_NOT_MADE
             }
             Self::TimedOut { .. } | Self::Disconnected => true,
             Self::NoResponders { .. } | Self::Denied(_) | Self::Malformed { .. } => false,

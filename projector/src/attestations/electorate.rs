@@ -65,6 +65,11 @@ impl Span {
     pub(super) fn decides(&self, height: Height) -> bool {
         self.electorate.since <= height && height <= self.until
     }
+
+    /// The last height that it decides about.
+    pub(super) fn until(&self) -> Height {
+        self.until
+    }
 }
 
 /// The sets that still matter, oldest first.

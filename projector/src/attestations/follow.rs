@@ -135,7 +135,7 @@ impl Attestations {
         if caught_up {
             self.0.behind.store(false, Ordering::Release);
         }
-        let against = if conflict { known.tracker.against().cloned().collect() } else { Vec::new() };
+        let against = if conflict { known.tracker.against(&known.electorates) } else { Vec::new() };
         Concluded { equivocations, against }
     }
 

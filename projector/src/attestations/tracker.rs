@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use chaoschain_schemas::{AccountId, EquivocationProof, Hash, Height, SignedAttestation};
 
-use super::electorate::{Electorates, Member};
+use super::electorate::{Electorates, Member, Span};
 use super::weights::{Share, highest};
 
 /// How many attestations of a validator are kept at or below the head, to tell equivocation; the newest stay.
@@ -160,9 +160,7 @@ impl Tracker {
                 let spoken = |height: Height| Some((span.within(height)?, *weight));
                 ours.extend(voice.newest_on_chain.as_ref().and_then(|word| spoken(word.height)));
                 any.extend(voice.newest().and_then(spoken));
-                let settled = voice.newest_settled().filter(|settled| !settled.on_chain);
-                // Another header above this set's heights does not contradict what it says of them.
-                if settled.is_some_and(|settled| span.decides(settled.word.height)) {
+                if voice.against(span).is_some() {
                     against = against.saturating_add(*weight);
                 }
             }
@@ -183,10 +181,13 @@ impl Tracker {
         newest.filter(move |(_, word)| word.height >= height)
     }
 
-    /// The newest words that say that this node's chain is not the one.
-    pub(super) fn against(&self) -> impl Iterator<Item = &Word> {
-        let newest = self.counted().filter_map(|(_, voice)| voice.newest_settled());
-        newest.filter(|settled| !settled.on_chain).map(|settled| &settled.word)
+    /// The words that say that this node's chain is not the one: of each set, about the blocks that it decides about.
+    pub(super) fn against(&self, electorates: &Electorates) -> Vec<Word> {
+        let of_set = |span: &Span| {
+            let members = self.counted().filter(|(account, _)| span.electorate.members.contains_key(account));
+            members.filter_map(|(_, voice)| voice.against(span)).cloned().collect::<Vec<_>>()
+        };
+        electorates.spans().iter().flat_map(of_set).collect()
     }
 
     /// What a validator has said last, and whether it is of this node's chain.
@@ -228,6 +229,14 @@ impl Voice {
         let settled = self.settled.get(&height).map(|settled| &settled.word);
         let kept = || self.newest_on_chain.as_ref().filter(|word| word.height == height);
         settled.or_else(|| self.ahead.get(&height)).or_else(kept)
+    }
+
+    /// Its newest word about a block that this set decides about, if that is of another chain and it has not come over to
+    /// this node's since. Another header above those blocks does not contradict them.
+    fn against(&self, span: &Span) -> Option<&Word> {
+        let (height, newest) = self.settled.range(..=span.until()).next_back()?;
+        let came_over = self.newest_on_chain.as_ref().is_some_and(|word| word.height > *height);
+        (!newest.on_chain && span.decides(*height) && !came_over).then_some(&newest.word)
     }
 
     fn newest_settled(&self) -> Option<&Settled> {
@@ -511,5 +520,32 @@ mod tests {
         electorates.forget(Height(8));
         tracker.settle(&electorates, &Place { head: Height(9), hash_at: &|_| None });
         assert_eq!(tracker.newest_of(&account(0)), None);
+    }
+
+    /// Block 5 brings another set here, and not on the chain that the old set goes on with.
+    #[test]
+    fn a_set_contradicts_the_blocks_that_it_decides_about() {
+        let mut electorates = electorate(&[1, 1, 1]);
+        electorates.advance(set(0, &[1, 1, 1]), Height(4), |_| None);
+        electorates.advance(set(6, &[0, 0, 1, 1, 1, 1]), Height(5), |_| None);
+        let conflict = |words: &[(u8, u64, u8)]| {
+            let mut tracker = Tracker::default();
+            on_chain(9, |place| {
+                for (number, height, header) in words {
+                    tracker.hear(place, account(*number), word(*number, *height, *header));
+                }
+            });
+            let against: Vec<_> = tracker.against(&electorates).iter().map(|word| word.height.0).collect();
+            (tracker.tally(&electorates).conflict, against)
+        };
+        // Also when they have gone on since.
+        let others: Vec<_> = (0..3).flat_map(|number| [(number, 5, 7), (number, 9, 8)]).collect();
+        assert_eq!(conflict(&others), (true, vec![5, 5, 5, 9]), "2 is of both sets");
+        // What they say of blocks that the new set decides about says nothing of the old set's.
+        let later: Vec<_> = (0..3).map(|number| (number, 9, 8)).collect();
+        assert_eq!(conflict(&later), (false, vec![9]));
+        // Whoever came over does not contradict any more.
+        let came_over = [&others[..], &[(0, 10, 0), (1, 8, 0)]].concat();
+        assert!(!conflict(&came_over).0);
     }
 }

@@ -55,7 +55,7 @@ pub struct VerifiedFork {
     /// final.
     ///
     /// A producer's account has the hash of its first key as id. Of one that has rotated its key, the new one has to be
-    /// among the trusted.
+    /// among the trusted; and that the first was still its key at that height is not known, unless it is trusted itself.
     pub by_producer: bool,
 }
 
@@ -145,7 +145,7 @@ pub fn verify_fork(
         Err(error) => return Err(error),
     };
     let is_named = || AccountId::from_first_key(&ours.key) == ours.header.producer;
-    let by_producer = ours.trusted || theirs.trusted || (agreement.is_some() && is_named());
+    let by_producer = ours.trusted || (agreement.is_some() && is_named());
     Ok(VerifiedFork { height, ours, theirs, agreement, by_producer })
 }
 

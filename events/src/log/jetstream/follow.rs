@@ -358,6 +358,8 @@ impl Follower {
 
     /// Nothing came for a while: asks the leader whether there is something.
     async fn doubt(&mut self, finite: bool) -> Result<bool, LogError> {
+        // Not that of the question, during which nothing is read.
+        let silent = self.last_word.elapsed();
         let view = self.shared.look().await;
         self.doubt_after = (self.doubt_after * 2).min(DOUBT_AFTER_MAX);
         self.quiet_since = Instant::now();
@@ -365,7 +367,7 @@ impl Follower {
         view.check_from(self.next).inspect_err(|_| self.forget())?;
         if view.tip < self.next || view.tip <= self.nothing_to {
             self.stalled = false;
-            if self.last_word.elapsed() > SILENCE_MAX {
+            if silent > SILENCE_MAX {
                 self.broken("it does not even say that it has nothing");
                 // That is no fault of the place.
                 (self.remakes, self.singly) = (1, 0);

@@ -21,7 +21,7 @@ use crate::nats::{ApiError, Nats};
 /// How long one question to the leader may take.
 pub(super) const ASK_PATIENCE: Duration = Duration::from_secs(2);
 /// How often a question that nobody answered is asked: its server may have been about to go.
-const QUESTIONS_MAX: u32 = 3;
+const QUESTIONS_MAX: u32 = 2;
 /// How often a stream that seems deleted, replaced or shortened is looked at again before that is believed: a leader
 /// that was just elected may not know yet what it has.
 const SECOND_LOOKS: u32 = 20;
