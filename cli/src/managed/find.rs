@@ -84,8 +84,6 @@ fn version(said: &str) -> Option<(&str, (u64, u64, u64))> {
 
 #[cfg(all(test, unix))]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     #[test]
@@ -93,8 +91,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("nats-server");
         let judge = |said: &str| {
-            std::fs::write(&path, format!("#!/bin/sh\necho '{said}'\n")).unwrap();
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+            // Copied by another process: what is open for writing cannot be run, and a child that another test just starts
+            // would hold open what this process writes.
+            let written = dir.path().join("written");
+            std::fs::write(&written, format!("#!/bin/sh\necho '{said}'\n")).unwrap();
+            let copy = Command::new("install").args(["-m", "700"]).args([&written, &path]).status();
+            assert!(copy.unwrap().success());
             server(Some(&path))
         };
         assert_eq!(judge("nats-server: v2.15.1").unwrap().version, "2.15.1");

@@ -255,7 +255,9 @@ async fn reads_keep_to_their_limits(log: Arc<dyn EventLog>) {
         let there = log.read(Sequence(1), limits).await.expect("read");
         assert_eq!(there.len(), got, "{limits:?}");
         let mut subscription = log.follow(Sequence(1), limits).await.expect("follow");
-        assert_eq!(subscription.next_batch().await.expect("batch").len(), got, "{limits:?}");
+        // A reader may be handed a part, where the rest takes long.
+        let batch = subscription.next_batch().await.expect("batch");
+        assert!((1..=got).contains(&batch.len()), "{limits:?}: {}", batch.len());
     }
 }
 

@@ -184,7 +184,7 @@ impl Nats {
             return Ok(());
         }
         // Another server of its cluster may have it. That this user may not ask says nothing.
-        match self.api::<serde_json::Value>("INFO", "", Duration::from_secs(2)).await {
+        match self.api::<serde_json::Value>("INFO", "", REQUEST_PATIENCE).await {
             Err(ApiError::NoResponders { .. }) => Err(self.jetstream_off("nobody answers for it".into())),
             Err(ApiError::Refused(refusal)) => Err(self.jetstream_off(refusal.to_string())),
             _ => Ok(()),
