@@ -298,7 +298,10 @@ fn valid_until(
     let longest = kernel.valid_until_max;
     let wanted = match valid_for.map(|span| Micros(u64::try_from(span.as_micros()).unwrap_or(u64::MAX))) {
         Some(wanted) if wanted > longest => {
-            let message = format!("--valid-for is longer than this chain allows: {} µs", longest.0);
+            let message = format!(
+                "--valid-for is longer than this chain allows: {:?}",
+                Duration::from_micros(longest.0)
+            );
             return Err(CliError::new(Exit::Refused, "validity_too_long", message)
                 .hint("give a shorter one, or none for the longest up to 5 minutes"));
         }
