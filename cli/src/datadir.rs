@@ -236,6 +236,7 @@ pub(crate) fn open_to_others(path: &Path) -> Option<bool> {
         None
     }
 }
+
 /// What the names of files begin with that say why a node stopped.
 const EVIDENCE: [&str; 3] = ["evidence-", "fork-", "finality-conflict-"];
 

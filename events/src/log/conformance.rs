@@ -88,15 +88,22 @@ fn expect_messages(entries: &[Entry], sequences: std::ops::RangeInclusive<u64>) 
 }
 
 /// Everything from `from` to the tip: one read may bring only a part of it.
-async fn rest(log: &dyn EventLog, from: Sequence) -> Vec<Entry> {
+///
+/// # Errors
+/// As [`EventLog::read`].
+pub async fn read_on(log: &dyn EventLog, from: Sequence) -> Result<Vec<Entry>, LogError> {
     let mut entries = Vec::new();
     let mut next = from;
     loop {
-        let part = log.read(next, ALL).await.expect("read");
-        let Some(last) = part.last() else { return entries };
+        let part = log.read(next, ALL).await?;
+        let Some(last) = part.last() else { return Ok(entries) };
         next = last.sequence.next();
         entries.extend(part);
     }
+}
+
+async fn rest(log: &dyn EventLog, from: Sequence) -> Vec<Entry> {
+    read_on(log, from).await.expect("read")
 }
 
 async fn take(subscription: &mut dyn Subscription, count: usize) -> Vec<Entry> {

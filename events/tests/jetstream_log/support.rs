@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use chaoschain_events::log::conformance::read_on;
 use chaoschain_events::log::{
     AppendError, Entry, EventLog, JetStreamLog, JetStreamOptions, LogError, ReadLimits, Subscription,
 };
@@ -72,16 +73,8 @@ pub(crate) async fn append_somehow(log: &dyn EventLog, n: u64) {
     .await;
 }
 
-/// Everything there is: a read may bring only a part of it.
 async fn whole(log: &dyn EventLog) -> Result<Vec<Entry>, LogError> {
-    let mut next = log.first().await?;
-    let mut entries = Vec::new();
-    loop {
-        let part = log.read(next, ALL).await?;
-        let Some(last) = part.last() else { return Ok(entries) };
-        next = last.sequence.next();
-        entries.extend(part);
-    }
+    read_on(log, log.first().await?).await
 }
 
 pub(crate) async fn contents(log: &dyn EventLog) -> Vec<(u64, String)> {
